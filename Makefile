@@ -1,0 +1,31 @@
+# The only way in. `make` alone lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+up:              ## set everything up and run the example platform
+	@$(PYTHON) tools/setup.py run
+	@$(BIN)/tenfold demo
+
+test:            ## set up what the tests need, check, and run all tests
+	@$(PYTHON) tools/setup.py dev --servers
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+check:           ## lint, types, architecture
+	@$(PYTHON) tools/setup.py dev
+	@$(BIN)/ruff check --quiet --no-cache .
+	@$(BIN)/ruff format --quiet --check --no-cache .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/pytest -q tests/test_architecture.py
+
+bench:           ## measure, side by side; prints machine, medians and ratios
+	@$(PYTHON) tools/setup.py dev --servers
+	@for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done
+
+clean:           ## remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""One file a question; each prints machine, medians and ratios. Edge."""

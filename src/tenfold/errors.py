@@ -1,0 +1,88 @@
+"""The tree of errors: what happened, what to do now, and whether waiting helps. Pure.
+
+TenfoldError
+├── ConfigError          the file is wrong                      edit tenfold.toml
+├── CatalogError         Tenfold's own tables are missing or not ours
+├── RoutingError         the statement cannot be routed         rewrite it as the hint says
+│   ├── ShardKeyError        the key has no bucket
+│   └── CrossShardError      it would be wrong across shards
+├── StatementError       the database refused the statement
+│   └── ConstraintError      a value is taken, missing or not allowed
+├── NodeError            a machine did not do its part          retryable
+│   ├── PoolTimeout          no connection in time
+│   └── NodeDown             refused or vanished
+├── BalancerError        nginx is missing or refuses its configuration
+└── PlatformError        the platform cannot start, stop or be reached
+"""
+
+from __future__ import annotations
+
+
+class TenfoldError(Exception):
+    """What happened (`str(error)`), what to do now (`hint`), whether waiting helps (`retryable`)."""
+
+    retryable: bool = False
+
+    def __init__(self, message: str, *, hint: str = "", retryable: bool | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        if retryable is not None:
+            self.retryable = retryable
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own pickling forgets keyword arguments; errors cross process borders in tests and workers.
+        return _rebuild, (type(self), str(self), self.hint, self.retryable)
+
+
+def _rebuild(kind: type[TenfoldError], message: str, hint: str, retryable: bool) -> TenfoldError:
+    return kind(message, hint=hint, retryable=retryable)
+
+
+class ConfigError(TenfoldError):
+    """The file is wrong; the message holds every mistake, one a line."""
+
+
+class CatalogError(TenfoldError):
+    """The catalog is missing, of another version, or belongs to another platform."""
+
+
+class RoutingError(TenfoldError):
+    """The statement cannot be routed; the hint is the rewrite that works."""
+
+
+class ShardKeyError(RoutingError):
+    """The shard key is missing, NULL, or not what its column can hold."""
+
+
+class CrossShardError(RoutingError):
+    """The statement or transaction would be wrong across shards."""
+
+
+class StatementError(TenfoldError):
+    """The database refused the statement; nothing of it was applied."""
+
+
+class ConstraintError(StatementError):
+    """A value is taken, missing or not allowed; nothing of the statement was applied."""
+
+
+class NodeError(TenfoldError):
+    """A machine did not do its part."""
+
+    retryable = True
+
+
+class PoolTimeout(NodeError):
+    """Every connection to the shard stayed busy for the whole waiting time."""
+
+
+class NodeDown(NodeError):
+    """The shard refused the connection, or the connection was lost."""
+
+
+class BalancerError(TenfoldError):
+    """nginx is missing, or refuses the configuration written for it."""
+
+
+class PlatformError(TenfoldError):
+    """The platform cannot start, stop or be reached."""

@@ -1,0 +1,1 @@
+"""What you want: the model of tenfold.toml. Pure."""

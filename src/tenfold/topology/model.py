@@ -1,0 +1,213 @@
+"""The platform as tenfold.toml describes it: typed, frozen, its defaults here and nowhere else. Pure."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,63}$")]
+RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}r/[sm]$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused, nothing changes once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, validate_default=True)
+
+
+class Platform(Section):
+    """[platform]: what it is called and where it answers."""
+
+    name: Name = Field(description="Name of the platform; part of file names and of messages.")
+    domains: tuple[str, ...] = Field((), description="Host names that the balancer answers for; none means any.")
+
+
+class Backend(Section):
+    """One running instance of the app."""
+
+    weight: int = Field(1, ge=1, le=1000, description="Share of the requests, relative to the other backends.")
+    port: Port | None = Field(None, description="Port on loopback; default: app.base_port plus its position.")
+
+
+class App(Section):
+    """[app]: any program that speaks HTTP on a port."""
+
+    command: str = Field(
+        min_length=1,
+        description="Starts one backend. {port} is its port, {python} the Python that runs Tenfold. No shell.",
+    )
+    setup: str | None = Field(
+        None, description="Runs once before the backends start, each time; must be repeatable. No shell."
+    )
+    health: str = Field("/healthz", pattern=r"^/[!-~]*$", description="Path that answers 200 when a backend is well.")
+    start_timeout_s: float = Field(30.0, gt=0, le=600, description="How long a backend may take until it is well.")
+    base_port: Port = Field(8101, description="Port of the first backend that names none.")
+    backends: tuple[Backend, ...] = Field((Backend(),), min_length=1, description="The instances, with weights.")
+    environment: dict[str, str | SecretStr] = Field(
+        default_factory=dict, description="Environment variables of the app; secrets as references."
+    )
+
+
+class Limit(Section):
+    """A rate limit per client address; beyond `burst` the answer is 429."""
+
+    rate: RateText = Field(description='Requests per second or minute and address: "30r/s", "5r/m".')
+    burst: int = Field(0, ge=0, le=100_000, description="Requests served at once above the rate.")
+    paths: tuple[str, ...] = Field((), description="Path prefixes it applies to; none means all.")
+    methods: tuple[str, ...] = Field((), description="HTTP methods it applies to; none means all.")
+
+
+class Sticky(StrEnum):
+    """How a client comes back to the backend that knows it."""
+
+    COOKIE = "cookie"
+    IP = "ip"
+    NONE = "none"
+
+
+class Balancer(Section):
+    """[balancer]: nginx in front of the backends."""
+
+    listen: str = Field("127.0.0.1:8080", description="Address and port on which the platform answers.")
+    sticky: Sticky = Field(Sticky.COOKIE, description="cookie | ip | none.")
+    limits: dict[Name, Limit] = Field(
+        default_factory=lambda: {
+            "general": Limit(rate="30r/s", burst=50),
+            "api": Limit(rate="10r/s", burst=20, paths=("/api/",)),
+            "login": Limit(rate="5r/m", burst=5, paths=("/login",), methods=("POST",)),
+        },
+        description="Rate limits by name; naming one replaces it, the others stay.",
+    )
+    max_fails: int = Field(3, ge=0, le=1000, description="Failures within fail_timeout_s that take a backend out.")
+    fail_timeout_s: int = Field(30, ge=1, le=3600, description="Seconds for max_fails, and how long it stays out.")
+    keepalive: int = Field(32, ge=0, le=10_000, description="Idle connections kept open to the backends, a worker.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Networks whose X-Forwarded-For is believed; none: the client is who connects."
+    )
+    max_body_mb: int = Field(10, ge=1, le=10_240, description="Largest request body, in MiB.")
+    nginx: str | None = Field(None, description="Path of the nginx to use; default: the best one found.")
+
+
+class Engine(StrEnum):
+    """What the shards are."""
+
+    SQLITE = "sqlite"
+    MYSQL = "mysql"
+
+
+class Shard(Section):
+    """One database server or SQLite file."""
+
+    url: str = Field(description="sqlite:///relative/to/this/file.db, or four slashes for an absolute path.")
+    weight: int = Field(1, ge=1, le=1000, description="Share of the buckets when the map is first filled.")
+    password: SecretStr | None = Field(None, description='Of the account in the URL: "${NAME}" or "file:PATH".')
+
+
+class Group(Section):
+    """Tables with one shard key, whose rows live together."""
+
+    key: Identifier = Field(description="What the shard key is called, for messages and for new tables.")
+    tables: dict[Identifier, Identifier] = Field(min_length=1, description="Each table with its shard key column.")
+    unique: dict[Identifier, tuple[Identifier, ...]] = Field(
+        default_factory=dict, description="Columns unique over all shards, kept by reservations: table = [columns]."
+    )
+    ids: Literal["auto"] | tuple[Identifier, ...] = Field(
+        "auto",
+        description="Tables whose INSERT takes its primary key from Tenfold; auto: all that number themselves.",
+    )
+
+
+class Reference(Section):
+    """[database.reference]: small tables with a copy on every shard."""
+
+    tables: tuple[Identifier, ...] = Field((), description="Tables that every shard holds in full.")
+
+
+class Database(Section):
+    """[database]: the shards, and which rows live where."""
+
+    engine: Engine = Field(Engine.SQLITE, description="sqlite | mysql.")
+    shards: dict[Name, Shard] = Field(min_length=1, description="The shards by name, in order.")
+    catalog: Name | None = Field(None, description="Shard that holds the catalog; default: the first.")
+    groups: dict[Name, Group] = Field(default_factory=dict, description="Groups of tables, spread by shard key.")
+    pinned: dict[Name, tuple[Identifier, ...]] = Field(
+        default_factory=dict, description="Tables that live whole on one shard: shard = [tables]."
+    )
+    reference: Reference = Field(Reference(), description="Tables with a copy on every shard.")
+    pool_size: int = Field(8, ge=1, le=1000, description="Connections a process may hold open to one shard.")
+    pool_wait_s: float = Field(5.0, gt=0, le=300, description="How long a statement waits for a free connection.")
+    lock_wait_s: float = Field(5.0, gt=0, le=300, description="How long a statement waits for a row or file lock.")
+
+
+class Cache(Section):
+    """[cache]: Redis, optional."""
+
+    url: str = Field("redis://127.0.0.1:6379/0", description="redis:// or rediss:// address, without password.")
+    password: SecretStr | None = Field(None, description='Of the server: "${NAME}" or "file:PATH".')
+
+
+class Role(StrEnum):
+    """What a host is for."""
+
+    BALANCER = "balancer"
+    APP = "app"
+    DATABASE = "database"
+    CACHE = "cache"
+
+
+class Host(Section):
+    """A machine of an environment."""
+
+    address: str = Field(min_length=1, description="Name or address that SSH connects to.")
+    user: str = Field("tenfold", min_length=1, description="Account on the host.")
+    port: Port = Field(22, description="Port of its SSH server.")
+    roles: tuple[Role, ...] = Field((Role.APP,), min_length=1, description="balancer | app | database | cache.")
+
+
+class Environment(Section):
+    """[environments.NAME]: its hosts; every other key overlays the same key of the file."""
+
+    hosts: dict[Name, Host] = Field(default_factory=dict, description="The machines, by name.")
+
+
+class Topology(Section):
+    """The whole file, as one environment sees it."""
+
+    platform: Platform
+    app: App
+    balancer: Balancer = Balancer()
+    database: Database
+    cache: Cache | None = None
+    environments: dict[Name, Environment] = Field(default_factory=dict)
+
+    # Where it was read from and for which environment: set by the reader, never by the file.
+    file: PurePath = Field(PurePath("tenfold.toml"), exclude=True)
+    environment: str | None = Field(None, exclude=True)
+
+    @property
+    def root(self) -> PurePath:
+        """The directory of the file; relative paths and `var/` start here."""
+        return self.file.parent
+
+    @property
+    def catalog_shard(self) -> str:
+        """Name of the shard that holds the catalog."""
+        return self.database.catalog or next(iter(self.database.shards))
+
+    def backend_port(self, position: int) -> int:
+        """Port of the backend at `position` (from 0)."""
+        return self.app.backends[position].port or self.app.base_port + position
+
+
+def per_second(rate: str) -> float:
+    """Requests per second of a rate such as "30r/s" or "5r/m"."""
+    found = re.fullmatch(r"([0-9]+)r/([sm])", rate)
+    if not found:
+        raise ValueError(f"not a rate: {rate!r}")
+    return int(found[1]) / (60 if found[2] == "m" else 1)
