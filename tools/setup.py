@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,7 +113,7 @@ def apt(arguments: list[str]) -> int:
     return done.returncode
 
 
-def without_services(action) -> int:  # type: ignore[no-untyped-def]
+def without_services(action: Callable[[], int]) -> int:
     """Run `action` while Debian's policy hook forbids packages to start their services."""
     policy = "/usr/sbin/policy-rc.d"
     if Path(policy).exists():
