@@ -1,0 +1,276 @@
+"""Making a set of databases a platform: identity, bucket map, watermarks, reservations. Repeatable. Pure.
+
+Order matters for a crash midway: every shard gets its identity first, the setting `initialised` comes
+last; run again, it goes on with what is there. An existing database whose group tables hold rows on one
+shard only is adopted as it is: that shard owns all buckets, and nothing moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tenfold.errors import CatalogError, ConfigError, ConstraintError, StatementError
+from tenfold.sharding.buckets import first_fill
+from tenfold.sharding.catalog import (
+    IDENTITY,
+    MAP,
+    MEMBERS,
+    ON_EVERY_SHARD,
+    ON_THE_CATALOG,
+    SCHEMA_VERSION,
+    TABLES,
+    check_version,
+    moved_table,
+    read_settings,
+    reserved_setting,
+)
+from tenfold.sharding.keys import bucket_of
+from tenfold.sharding.layout import Grouped, GroupTable, Layout, group_mistakes, group_table, layout_of
+from tenfold.sharding.ports import Begin, Chance, Commit, Send, SendMany, Steps
+from tenfold.sharding.reserve import KEPT, RESERVE, claim_of
+from tenfold.sharding.shapes import OWN_PREFIX, TableShape, read_sqlite_shape
+from tenfold.topology.model import Topology
+
+_CHUNK = 1000
+
+
+@dataclass(slots=True)
+class Adopted:
+    """What an initialisation did, as lines for people; empty when there was nothing to do."""
+
+    cluster: str
+    done: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def adopt(topology: Topology) -> Steps[Adopted]:
+    """Bring all shards to what the file says. Raises ConfigError, with every mistake a line, CatalogError."""
+    catalog = topology.catalog_shard
+    settings = yield from read_settings(catalog)
+    fresh = settings is None or "initialised" not in settings
+    if settings and not fresh:
+        check_version(settings)
+    members = tuple(topology.database.shards)
+    if not fresh:
+        members = tuple(row[0] for row in (yield Send(catalog, MEMBERS)).rows)
+    layout = layout_of(topology.database, catalog, members)
+    shapes = yield from _shapes(layout)
+    _refuse(layout, shapes)
+    cluster = yield from _identify(layout, settings)
+    result = Adopted(cluster)
+    if fresh:
+        yield from _create(topology, layout, cluster, result)
+    else:
+        result.notes += [
+            f"{shard} is in the file and not yet part of the platform: it holds nothing (adding a shard comes later)"
+            for shard in topology.database.shards
+            if shard not in members
+        ]
+    yield from _record_tables(layout, shapes, result)
+    yield from _reserve_columns(layout, shapes, result)
+    if fresh:
+        yield Send(catalog, "INSERT INTO tf_catalog (name, value) VALUES ('initialised', 'yes')")
+    return result
+
+
+def _shapes(layout: Layout) -> Steps[dict[tuple[str, str], TableShape]]:
+    """(shard, lower-case table) → shape, for the declared tables that exist."""
+    found: dict[tuple[str, str], TableShape] = {}
+    for name, placed in layout.tables.items():
+        for shard in layout.shards_of(name):
+            shape = yield from read_sqlite_shape(shard, placed.table)
+            if shape is not None:
+                found[shard, name] = shape
+    return found
+
+
+def _refuse(layout: Layout, shapes: dict[tuple[str, str], TableShape]) -> None:
+    mistakes = [
+        mistake
+        for (_, name), shape in shapes.items()
+        if isinstance(placed := layout.tables[name], Grouped)
+        for mistake in group_mistakes(placed, shape)
+    ]
+    if mistakes:
+        raise ConfigError("\n".join(dict.fromkeys(mistakes)))
+
+
+def _identify(layout: Layout, settings: dict[str, str] | None) -> Steps[str]:
+    """Give each shard its name in this cluster; → the cluster. Raises CatalogError for another platform's shard."""
+    known: dict[str, dict[str, str]] = {}
+    for shard in layout.shards:
+        for statement in ON_EVERY_SHARD:
+            yield Send(shard, statement)
+        known[shard] = dict((yield Send(shard, IDENTITY)).rows)
+    if settings and "cluster" in settings:
+        cluster = settings["cluster"]
+    else:
+        others = sorted({identity["cluster"] for identity in known.values() if "cluster" in identity})
+        if len(others) > 1:
+            raise CatalogError("the shards belong to different platforms", hint="correct their urls in tenfold.toml")
+        cluster = others[0] if others else (yield Chance()).token
+    for shard, identity in known.items():
+        check_identity(shard, identity, cluster)
+        for name, value in (("cluster", cluster), ("shard", shard)):
+            if name not in identity:
+                yield Send(shard, "INSERT INTO tf_shard (name, value) VALUES (?, ?)", (name, value))
+    return cluster
+
+
+def check_identity(shard: str, identity: dict[str, str], cluster: str) -> None:
+    """Raises CatalogError when a database says that it is another shard, or of another platform."""
+    if identity.get("cluster", cluster) != cluster:
+        raise CatalogError(f"{shard} belongs to another platform", hint="correct its url in tenfold.toml")
+    if identity.get("shard", shard) != shard:
+        raise CatalogError(f"the database of {shard} is {identity['shard']}", hint="correct the urls in tenfold.toml")
+
+
+def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -> Steps[None]:
+    now_s = (yield Chance()).now_s
+    catalog = layout.catalog
+    owners = yield from _owners(topology, layout)
+    for statement in ON_THE_CATALOG:
+        yield Send(catalog, statement)
+    for position, shard in enumerate(layout.shards):
+        yield Begin(shard)
+        yield Send(shard, "DELETE FROM tf_bucket")
+        rows = [(bucket, owner, 1) for bucket, owner in enumerate(owners)]
+        yield SendMany(shard, "INSERT INTO tf_bucket (bucket, shard, epoch) VALUES (?, ?, ?)", rows)
+        yield Commit(shard)
+        yield Send(catalog, "DELETE FROM tf_member WHERE shard = ?", (shard,))
+        yield Send(catalog, "INSERT INTO tf_member (shard, position) VALUES (?, ?)", (shard, position))
+        for statement in ON_EVERY_SHARD + (ON_THE_CATALOG if shard == catalog else ()):
+            name = next(word for word in statement.split() if word.startswith(OWN_PREFIX))
+            yield Send(catalog, "DELETE FROM tf_object WHERE shard = ? AND object = ?", (shard, name))
+            yield Send(
+                catalog, "INSERT INTO tf_object (shard, object, created_s) VALUES (?, ?, ?)", (shard, name, now_s)
+            )
+    for name, value in (("cluster", cluster), ("epoch", "1"), ("schema_version", str(SCHEMA_VERSION))):
+        yield Send(catalog, "DELETE FROM tf_catalog WHERE name = ?", (name,))
+        yield Send(catalog, "INSERT INTO tf_catalog (name, value) VALUES (?, ?)", (name, value))
+    counts = ", ".join(f"{shard} {owners.count(shard)}" for shard in layout.shards)
+    result.done.append(f"catalog on {catalog}; buckets: {counts}")
+
+
+def _owners(topology: Topology, layout: Layout) -> Steps[Sequence[str]]:
+    """Who owns the buckets of a new platform: by weight, or the one shard that holds rows already."""
+    holding = []
+    for shard in layout.shards:
+        for name, placed in layout.tables.items():
+            if not isinstance(placed, Grouped) or shard in holding:
+                continue
+            if (yield from _rows(shard, f'SELECT 1 FROM "{name}" LIMIT 1')):
+                holding.append(shard)
+    if len(holding) > 1:
+        raise ConfigError(
+            f"tables of groups hold rows on {' and '.join(holding)} before Tenfold placed any",
+            hint="begin with all rows on one shard: Tenfold adopts it as it is, and spreads them later",
+        )
+    owners = first_fill({name: shard.weight for name, shard in topology.database.shards.items()})
+    return holding * len(owners) if holding else owners
+
+
+def _rows(shard: str, sql: str) -> Steps[Sequence[tuple[object, ...]]]:
+    """Rows of a table that may not exist yet."""
+    try:
+        rows: Sequence[tuple[object, ...]] = (yield Send(shard, sql)).rows
+    except StatementError:
+        return []
+    return rows
+
+
+def _record_tables(layout: Layout, shapes: dict[tuple[str, str], TableShape], result: Adopted) -> Steps[None]:
+    catalog = layout.catalog
+    recorded = {row[0]: row for row in (yield Send(catalog, TABLES)).rows}
+    mistakes = []
+    for name, placed in layout.tables.items():
+        kind, detail = placed.said()
+        old = recorded.get(name)
+        if old is not None and (old[1], old[2]) == (kind, detail):
+            continue
+        if old is not None:
+            for shard in layout.shards:
+                if (yield from _rows(shard, f'SELECT 1 FROM "{name}" LIMIT 1')):
+                    mistakes.append(moved_table(placed.table, (old[1], old[2])))
+                    break
+            else:
+                yield Send(catalog, "DELETE FROM tf_table WHERE table_name = ?", (name,))
+        watermark = None
+        if isinstance(placed, Grouped):
+            watermark = yield from _watermark(layout, placed, shapes)
+        if not mistakes:
+            values = (name, kind, detail, watermark)
+            yield Send(
+                catalog, "INSERT INTO tf_table (table_name, kind, detail, watermark) VALUES (?, ?, ?, ?)", values
+            )
+            result.done.append(f"{placed.table}: {kind} {detail}".rstrip())
+    if mistakes:
+        raise ConfigError("\n".join(dict.fromkeys(mistakes)))
+
+
+def _watermark(layout: Layout, placed: Grouped, shapes: dict[tuple[str, str], TableShape]) -> Steps[int]:
+    """The largest id that was there before Tenfold gave any: ids above it carry their bucket."""
+    largest = 0
+    for shard in layout.shards:
+        shape = shapes.get((shard, placed.table.lower()))
+        column = group_table(placed, shape).id_column if shape else None
+        if column is not None:
+            rows = (yield Send(shard, f'SELECT MAX("{column}") FROM "{placed.table}"')).rows
+            largest = max(largest, rows[0][0] or 0)
+    return largest
+
+
+def _reserve_columns(layout: Layout, shapes: dict[tuple[str, str], TableShape], result: Adopted) -> Steps[None]:
+    """Reserve the values of rows that were there before their column was declared unique."""
+    settings = (yield from read_settings(layout.catalog)) or {}
+    bucket_owner = {row[0]: row[1] for row in (yield Send(layout.catalog, MAP)).rows}
+    wanted = {
+        reserved_setting(f"{name}.{column}")
+        for name, placed in layout.tables.items()
+        if isinstance(placed, Grouped)
+        for column in placed.unique
+    }
+    for setting in settings:
+        # No longer unique: values written from now on are not reserved, so the mark must not outlive this.
+        if setting.startswith(reserved_setting("")) and setting not in wanted:
+            yield Send(layout.catalog, "DELETE FROM tf_catalog WHERE name = ?", (setting,))
+    for name, placed in layout.tables.items():
+        for column in placed.unique if isinstance(placed, Grouped) else ():
+            scope = f"{name}.{column}"
+            if reserved_setting(scope) in settings or not isinstance(placed, Grouped):
+                continue
+            for shard in layout.shards:  # of an attempt that was cut short
+                yield Send(shard, "DELETE FROM tf_reservation WHERE scope = ?", (scope,))
+            count = 0
+            for shard in layout.shards:
+                shape = shapes.get((shard, name))
+                if shape is not None:
+                    count += yield from _reserve_rows(shard, group_table(placed, shape), column, bucket_owner)
+            yield Send(
+                layout.catalog, "INSERT INTO tf_catalog (name, value) VALUES (?, 'yes')", (reserved_setting(scope),)
+            )
+            result.done.append(f"{scope}: unique over all shards, {count} values reserved")
+
+
+def _reserve_rows(shard: str, table: GroupTable, column: str, bucket_owner: dict[int, str]) -> Steps[int]:
+    rows = (
+        yield Send(shard, f'SELECT "{table.key}", "{column}" FROM "{table.name}" WHERE "{column}" IS NOT NULL')
+    ).rows
+    now_s = (yield Chance()).now_s
+    by_shard: dict[str, list[tuple[object, ...]]] = {}
+    for key, held in rows:
+        claim = claim_of(table.name, column, held, table.reserved[column], bucket_of(key, table.key_type))
+        row = (claim.scope, claim.digest, claim.bucket, claim.owner_bucket, KEPT, "0" * 32, now_s)
+        by_shard.setdefault(bucket_owner[claim.bucket], []).append(row)
+    for target, values in by_shard.items():
+        for start in range(0, len(values), _CHUNK):
+            try:
+                yield SendMany(target, RESERVE, values[start : start + _CHUNK])
+            except ConstraintError:
+                raise ConfigError(
+                    f"tenfold.toml: database.groups.{table.group}.unique.{table.name}: {column} holds a value twice; "
+                    f"write only columns whose values are unique",
+                    hint=f'SELECT "{column}", COUNT(*) FROM "{table.name}" GROUP BY 1 HAVING COUNT(*) > 1',
+                ) from None
+    return len(rows)

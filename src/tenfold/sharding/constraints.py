@@ -1,0 +1,241 @@
+"""To which shard key each table of a statement is bound: by constants, by joins, by the outer query. Pure.
+
+A statement may go whole to one shard exactly if every use of a group's table can only see rows of one
+key. A use is bound when its key column equals a constant in the WHERE of its own SELECT, or equals the
+key of a use that is bound: in WHERE or in the ON of an inner join both ways, in the ON of a LEFT JOIN
+from left to right only, and from an outer query to the sub-query that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from tenfold.errors import CrossShardError, RoutingError
+from tenfold.sharding.layout import Grouped, GroupTable, Layout, Placed
+from tenfold.sharding.statement import Source, source
+
+# Functions that stand in FROM and read nothing but their arguments.
+TABLE_FUNCTIONS = {"json_each", "json_tree", "generate_series"}
+_Owner = exp.Select | exp.Update | exp.Delete | exp.Insert
+
+
+@dataclass(eq=False, slots=True)
+class Use:
+    """One mention of a table in a statement, and what its own SELECT says of its columns.
+
+    equal  column → sources it must equal; member  column → lists of sources it must be among
+    """
+
+    placed: Placed
+    alias: str
+    table: GroupTable | None
+    equal: dict[str, list[Source]] = field(default_factory=dict)
+    member: dict[str, list[list[Source]]] = field(default_factory=dict)
+    # Constants of the shard key, own or handed on by a bound use.
+    bound: list[Source] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """A SELECT, UPDATE, DELETE or INSERT with the tables it names itself."""
+
+    node: exp.Expr
+    parent: Scope | None
+    uses: list[Use] = field(default_factory=list)
+    # Whether something stands in FROM whose columns are not known here.
+    opaque: bool = False
+
+
+def table_names(tree: exp.Expr) -> list[str]:
+    """Every table that the statement names, CTEs left out, in the order of the tree."""
+    names = []
+    for table in _tables(tree):
+        if table.name not in names:
+            names.append(table.name)
+    return names
+
+
+def uses_of(tree: exp.Expr, layout: Layout, known: dict[str, GroupTable]) -> list[Use]:
+    """All uses of tables in the statement, each with what binds it. `known`: group tables by lower-case name."""
+    for cte in tree.find_all(exp.CTE):
+        if cte.alias_or_name.lower() in layout.tables:
+            raise RoutingError(f"WITH {cte.alias_or_name} hides the table of that name", hint="name it otherwise")
+    scopes: dict[int, Scope] = {}
+    for table in _tables(tree):
+        scope = _scope_of(table, scopes)
+        placed = layout.placed(table.name)
+        group = known.get(table.name.lower()) if isinstance(placed, Grouped) else None
+        if table.alias_or_name.lower() in {use.alias for use in scope.uses} and not isinstance(scope.node, exp.Insert):
+            raise RoutingError(f"{table.alias_or_name} is named twice in one FROM", hint="give each an alias")
+        scope.uses.append(Use(placed, table.alias_or_name.lower(), group))
+    for select in tree.find_all(exp.Select):
+        _scope_of(select, scopes)
+    edges = [edge for scope in list(scopes.values()) for edge in _conditions(scope)]
+    uses = [use for scope in scopes.values() for use in scope.uses]
+    _spread(uses, edges)
+    return uses
+
+
+def _tables(tree: exp.Expr) -> Iterator[exp.Table]:
+    ctes = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        if not isinstance(table.this, exp.Identifier):
+            function = table.this.name.lower() if table.this else ""
+            if function not in TABLE_FUNCTIONS:
+                raise RoutingError(f"the table function {function}() is not routed", hint="leave it out")
+        elif table.args.get("db"):
+            raise RoutingError(f"{table.sql()} names a database", hint=f"write {table.name} alone")
+        elif table.name.lower() not in ctes:
+            yield table
+
+
+def _scope_of(node: exp.Expr, scopes: dict[int, Scope]) -> Scope:
+    """The scope that `node` stands in (or is), made with its parents when it is new."""
+    owner: exp.Expr = node
+    if not isinstance(node, _Owner):
+        owner = node.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Insert) or node.root()
+    if id(owner) not in scopes:
+        above = owner.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Insert)
+        scope = Scope(owner, _scope_of(above, scopes) if above is not None else None)
+        scope.opaque = any(not _is_plain_table(item) for item in _from_items(owner))
+        scopes[id(owner)] = scope
+    return scopes[id(owner)]
+
+
+def _from_items(owner: exp.Expr) -> Iterator[exp.Expr]:
+    start = owner.args.get("from_")
+    if start is not None:
+        yield start.this
+    for join in owner.args.get("joins") or ():
+        yield join.this
+
+
+def _is_plain_table(item: exp.Expr) -> bool:
+    ctes = {cte.alias_or_name.lower() for cte in item.root().find_all(exp.CTE)}
+    return (
+        isinstance(item, exp.Table)
+        and isinstance(item.this, exp.Identifier)
+        and not item.args.get("joins")
+        and item.name.lower() not in ctes
+    )
+
+
+def _resolve(column: exp.Expr, scope: Scope) -> tuple[Use, str, Scope] | None:
+    """The use, lower-case column name and scope that a column expression means; None where that is not certain."""
+    if not isinstance(column, exp.Column):
+        return None
+    name, qualifier = column.name.lower(), column.table.lower()
+    at: Scope | None = scope
+    while at is not None:
+        for use in at.uses:
+            has_it = use.table is not None and name in use.table.shape.columns
+            if (qualifier and use.alias == qualifier) or (not qualifier and has_it):
+                return (use, name, at) if has_it else None
+        # A table of unknown columns may hold the name: then the outer query is not meant.
+        if not qualifier and (at.opaque or any(use.table is None for use in at.uses)):
+            return None
+        at = at.parent
+    return None
+
+
+def _conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:
+    if isinstance(node, exp.And):
+        yield from _conjuncts(node.left)
+        yield from _conjuncts(node.right)
+    elif isinstance(node, exp.Paren):
+        yield from _conjuncts(node.this)
+    elif node is not None:
+        yield node
+
+
+def _conditions(scope: Scope) -> list[tuple[Use, Use]]:
+    """Note what each conjunct of the scope says; return the edges (bound use → use bound by it)."""
+    where = scope.node.args.get("where")
+    edges = [e for part in _conjuncts(where.this if where else None) for e in _note(part, scope, None)]
+    joins = scope.node.args.get("joins") or []
+    # Under RIGHT and FULL joins an ON holds no longer for every row that comes out.
+    if any((join.side or "").upper() in ("RIGHT", "FULL") for join in joins):
+        return edges
+    for join in joins:
+        joined = join.this.alias_or_name.lower()
+        only = joined if (join.side or "").upper() == "LEFT" else None
+        for part in _conjuncts(join.args.get("on")):
+            edges += _note(part, scope, only)
+        edges += _using(join, scope, joined, only)
+    return edges
+
+
+def _using(join: exp.Join, scope: Scope, joined: str, only: str | None) -> list[tuple[Use, Use]]:
+    edges = []
+    names = {column.name.lower() for column in join.args.get("using") or ()}
+    right = next((use for use in scope.uses if use.alias == joined), None)
+    for left in scope.uses:
+        if left is right:
+            break
+        if right and left.table and right.table and left.table.key in names and right.table.key == left.table.key:
+            edges += [(left, right)] if only else [(left, right), (right, left)]
+    return edges
+
+
+def _note(part: exp.Expr, scope: Scope, only: str | None) -> list[tuple[Use, Use]]:
+    """Note one conjunct; `only`: it binds nothing but the use of that alias (the right side of a LEFT JOIN)."""
+
+    def binds(found: tuple[Use, str, Scope]) -> bool:
+        return found[2] is scope and (only is None or found[0].alias == only)
+
+    if isinstance(part, exp.EQ):
+        left, right = _resolve(part.left, scope), _resolve(part.right, scope)
+        for found, other in ((left, source(part.right)), (right, source(part.left))):
+            if found and other is not None and binds(found):
+                found[0].equal.setdefault(found[1], []).append(other)
+        if left and right and _is_key(left) and _is_key(right):
+            return [(a[0], b[0]) for a, b in ((left, right), (right, left)) if binds(b)]
+    elif isinstance(part, exp.In) and not part.args.get("query") and part.expressions:
+        found = _resolve(part.this, scope)
+        sources = [source(item) for item in part.expressions]
+        if found and binds(found) and all(item is not None for item in sources):
+            listed = [item for item in sources if item is not None]
+            found[0].member.setdefault(found[1], []).append(listed)
+            if len(listed) == 1:
+                found[0].equal.setdefault(found[1], []).append(listed[0])
+    return []
+
+
+def _is_key(found: tuple[Use, str, Scope]) -> bool:
+    table = found[0].table
+    return table is not None and table.key == found[1]
+
+
+def _spread(uses: list[Use], edges: list[tuple[Use, Use]]) -> None:
+    for use in uses:
+        if use.table:
+            use.bound = list(use.equal.get(use.table.key, []))
+    changed = True
+    while changed:
+        changed = False
+        for start, end in edges:
+            same_group = start.table and end.table and start.table.group == end.table.group
+            if same_group and start.bound and not end.bound:
+                end.bound, changed = list(start.bound), True
+
+
+def one_group(uses: list[Use]) -> GroupTable | None:
+    """The first group table among the uses; None when there is none. Raises CrossShardError for two groups,
+    RoutingError for two types of key."""
+    tables = [use.table for use in uses if use.table]
+    odd = next((table for table in tables if table.key_type is not tables[0].key_type), None)
+    if odd:
+        raise RoutingError(
+            f"{tables[0].name}.{tables[0].key} and {odd.name}.{odd.key} are of different types",
+            hint="give the shard key one type in all tables of its group",
+        )
+    groups = sorted({table.group for table in tables})
+    if len(groups) > 1:
+        raise CrossShardError(
+            f"the statement joins the groups {' and '.join(groups)}, whose rows live on different shards",
+            hint="read them one by one",
+        )
+    return tables[0] if tables else None

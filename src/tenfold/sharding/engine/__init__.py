@@ -1,0 +1,1 @@
+"""The part of sharding that touches shards: drivers, pools, catalog, runners. Edge."""

@@ -1,0 +1,173 @@
+"""The handle that an asyncio application holds. Edge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from tenfold.errors import PlatformError, TenfoldError
+from tenfold.sharding.catalog import load
+from tenfold.sharding.engine.pools import AsyncDriver, AsyncPool
+from tenfold.sharding.engine.router import (
+    Threads,
+    member_opener,
+    new_executor,
+    one_off_runner,
+    read_topology,
+    survive_forks,
+)
+from tenfold.sharding.engine.runners import AsyncRunner, Session
+from tenfold.sharding.engine.sweeper import Sweeper
+from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.ports import Params, Steps
+from tenfold.sharding.reserve import Transaction
+from tenfold.sharding.result import Result
+from tenfold.topology.model import Topology
+
+
+def _load(topology: Topology) -> Catalog:
+    with one_off_runner(topology) as runner:
+        return runner.run(load(topology))
+
+
+class AsyncDatabase:
+    """All shards of a platform, as one database, for the tasks of one event loop."""
+
+    def __init__(self, topology: Topology, catalog: Catalog) -> None:
+        """Use `connect_async`."""
+        database = topology.database
+        self._topology, self._catalog = topology, catalog
+        self._threads = Threads()
+        self._pools = {
+            shard: AsyncPool(
+                shard,
+                member_opener(topology, shard, lambda: catalog),
+                database.pool_size,
+                database.pool_wait_s,
+                self._threads,
+            )
+            for shard in database.shards
+        }
+        self._runner = AsyncRunner(self._pools)
+        self._executor: Executor | None = new_executor(catalog, topology)
+        self._sweeper = Sweeper(topology, catalog)
+        self._sweeper.start()
+        survive_forks(self)
+
+    async def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement; `?` takes a sequence, `:name` a mapping. A write is committed on return.
+
+        Raises RoutingError (rewrite as the hint says), StatementError, ConstraintError, NodeError (retryable).
+        Cancelled midway, a write may have happened or not; its connection is discarded.
+        """
+        return Result(await self._runner.run(self._live().execute(sql, params, None)))
+
+    async def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
+        """Run one INSERT, UPDATE or DELETE for each row of parameters. Each shard takes all of its rows or none;
+        when a later shard fails, the error says which shards have theirs."""
+        return Result(await self._runner.run(self._live().execute_many(sql, list(rows), None)))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncTransaction]:
+        """A transaction on one shard, which its first statement decides. Committed at the end of the block,
+        rolled back by an exception or a cancellation."""
+        executor = self._live()
+        held = AsyncTransaction(executor, self._runner)
+        try:
+            yield held
+        except asyncio.CancelledError:
+            await held.abandon()
+            raise
+        except BaseException:
+            await held.end(executor.writes.rollback(held.state))
+            raise
+        await held.end(executor.writes.commit(held.state))
+
+    async def new_id(self, table: str, key: object = None) -> int:
+        """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
+        return await self._runner.run(self._live().new_id(table, key, None))
+
+    async def close(self) -> None:
+        """Close all connections and give the rest of the id window back. The handle is of no use after it."""
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        try:
+            await asyncio.to_thread(self._sweeper.stop)
+            await self._runner.run(executor.ids.give_back())
+        except TenfoldError:
+            pass  # the window runs out by itself
+        finally:
+            await asyncio.to_thread(self._threads.close)
+            for pool in self._pools.values():
+                pool.close()
+
+    async def __aenter__(self) -> AsyncDatabase:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: connections, threads and id window belong to the parent."""
+        for pool in self._pools.values():
+            pool.forget()
+        self._threads.forget()
+        if self._executor is not None:
+            self._executor = new_executor(self._catalog, self._topology)
+            self._sweeper = Sweeper(self._topology, self._catalog)
+            self._sweeper.start()
+
+    def _live(self) -> Executor:
+        if self._executor is None:
+            raise PlatformError("the database handle is closed", hint="connect again")
+        return self._executor
+
+
+class AsyncTransaction:
+    """The statements of one transaction. For one task."""
+
+    def __init__(self, executor: Executor, runner: AsyncRunner) -> None:
+        self.state = Transaction()
+        self._executor, self._runner = executor, runner
+        self._session: Session[AsyncDriver] | None = Session()
+
+    async def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement in the transaction. Raises CrossShardError for one of another shard."""
+        return Result(await self._runner.run(self._executor.execute(sql, params, self.state), self._live()))
+
+    async def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
+        """Run one writing statement for each row of parameters."""
+        steps = self._executor.execute_many(sql, list(rows), self.state)
+        return Result(await self._runner.run(steps, self._live()))
+
+    async def end(self, steps: Steps[None]) -> None:
+        """Commit or roll back by `steps`; whatever happens, nothing stays open."""
+        session = self._live()
+        try:
+            await self._runner.run(steps, session)
+        finally:
+            self._session = None
+            await self._runner.abort(session)
+
+    async def abandon(self) -> None:
+        """After a cancellation: roll back; reservations are left to the sweeper, nothing is awaited for long."""
+        session = self._live()
+        self._session = None
+        await self._runner.abort(session)
+
+    def _live(self) -> Session[AsyncDriver]:
+        if self._session is None:
+            raise PlatformError("the transaction has ended", hint="begin another with db.transaction()")
+        return self._session
+
+
+async def connect_async(path: str | os.PathLike[str] | None = None, *, environment: str | None = None) -> AsyncDatabase:
+    """Connect to the platform of a tenfold.toml (default: $TENFOLD_FILE, else ./tenfold.toml).
+
+    Raises ConfigError for a wrong file, CatalogError for one that was not initialised, NodeError.
+    """
+    topology = await asyncio.to_thread(read_topology, path, environment)
+    return AsyncDatabase(topology, await asyncio.to_thread(_load, topology))

@@ -1,0 +1,158 @@
+"""The handle that a blocking application holds. Edge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tenfold.errors import PlatformError, TenfoldError
+from tenfold.sharding.catalog import load
+from tenfold.sharding.engine.pools import Pool
+from tenfold.sharding.engine.router import Threads, member_opener, new_executor, read_topology, survive_forks
+from tenfold.sharding.engine.runners import Runner, Session
+from tenfold.sharding.engine.sweeper import Sweeper
+from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.ports import Driver, Params, Steps
+from tenfold.sharding.reserve import Transaction
+from tenfold.sharding.result import Result
+from tenfold.topology.model import Topology
+
+
+class Database:
+    """All shards of a platform, as one database. Thread-safe; safe over a fork. One for each process."""
+
+    def __init__(self, topology: Topology) -> None:
+        """Connect. Raises ConfigError, CatalogError, NodeError."""
+        self._catalog: Catalog | None = None
+        self._threads = Threads()
+        database = topology.database
+        self._pools = {
+            shard: Pool(
+                shard,
+                member_opener(topology, shard, lambda: self._catalog),
+                database.pool_size,
+                database.pool_wait_s,
+            )
+            for shard in database.shards
+        }
+        self._runner = Runner(self._pools, self._threads)
+        try:
+            self._catalog = self._runner.run(load(topology))
+        except BaseException:
+            self._close_pools()
+            raise
+        for pool in self._pools.values():
+            pool.close()  # opened before the cluster was known: the next ones are checked
+        self._topology = topology
+        self._executor: Executor | None = new_executor(self._catalog, topology)
+        self._sweeper = Sweeper(topology, self._catalog)
+        self._sweeper.start()
+        survive_forks(self)
+
+    def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement; `?` takes a sequence, `:name` a mapping. A write is committed on return.
+
+        Raises RoutingError (rewrite as the hint says), StatementError, ConstraintError, NodeError (retryable).
+        """
+        return Result(self._runner.run(self._live().execute(sql, params, None)))
+
+    def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
+        """Run one INSERT, UPDATE or DELETE for each row of parameters. Each shard takes all of its rows or none;
+        when a later shard fails, the error says which shards have theirs."""
+        return Result(self._runner.run(self._live().execute_many(sql, list(rows), None)))
+
+    @contextmanager
+    def transaction(self) -> Iterator[SyncTransaction]:
+        """A transaction on one shard, which its first statement decides. Committed at the end of the block,
+        rolled back by an exception."""
+        executor = self._live()
+        held = SyncTransaction(executor, self._runner)
+        try:
+            yield held
+        except BaseException:
+            held.end(executor.writes.rollback(held.state))
+            raise
+        held.end(executor.writes.commit(held.state))
+
+    def new_id(self, table: str, key: object = None) -> int:
+        """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
+        return self._runner.run(self._live().new_id(table, key, None))
+
+    def close(self) -> None:
+        """Close all connections and give the rest of the id window back. The handle is of no use after it."""
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        self._sweeper.stop()
+        try:
+            self._runner.run(executor.ids.give_back())
+        except TenfoldError:
+            pass  # the window runs out by itself
+        finally:
+            self._threads.close()
+            self._close_pools()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def after_fork(self) -> None:
+        """In the child of a fork: connections, threads and id window belong to the parent."""
+        for pool in self._pools.values():
+            pool.forget()
+        self._threads.forget()
+        if self._executor is not None and self._catalog is not None:
+            self._executor = new_executor(self._catalog, self._topology)
+            self._sweeper = Sweeper(self._topology, self._catalog)
+            self._sweeper.start()
+
+    def _live(self) -> Executor:
+        if self._executor is None:
+            raise PlatformError("the database handle is closed", hint="connect again")
+        return self._executor
+
+    def _close_pools(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+
+
+class SyncTransaction:
+    """The statements of one transaction. For one thread."""
+
+    def __init__(self, executor: Executor, runner: Runner) -> None:
+        self.state = Transaction()
+        self._executor, self._runner = executor, runner
+        self._session: Session[Driver] | None = Session()
+
+    def execute(self, sql: str, params: Params = ()) -> Result:
+        """Run one statement in the transaction. Raises CrossShardError for one of another shard."""
+        return Result(self._runner.run(self._executor.execute(sql, params, self.state), self._live()))
+
+    def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
+        """Run one writing statement for each row of parameters."""
+        return Result(self._runner.run(self._executor.execute_many(sql, list(rows), self.state), self._live()))
+
+    def end(self, steps: Steps[None]) -> None:
+        """Commit or roll back by `steps`; whatever happens, nothing stays open."""
+        session = self._live()
+        try:
+            self._runner.run(steps, session)
+        finally:
+            self._session = None
+            self._runner.abort(session)
+
+    def _live(self) -> Session[Driver]:
+        if self._session is None:
+            raise PlatformError("the transaction has ended", hint="begin another with db.transaction()")
+        return self._session
+
+
+def connect(path: str | os.PathLike[str] | None = None, *, environment: str | None = None) -> Database:
+    """Connect to the platform of a tenfold.toml (default: $TENFOLD_FILE, else ./tenfold.toml).
+
+    Raises ConfigError for a wrong file, CatalogError for one that was not initialised, NodeError.
+    """
+    return Database(read_topology(path, environment))

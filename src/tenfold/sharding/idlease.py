@@ -1,0 +1,97 @@
+"""Drawing ids under a window leased in the catalog. Pure."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from tenfold.errors import ConstraintError, NodeError
+from tenfold.sharding.ids import WORKERS, IdSource, Window, id_clock
+from tenfold.sharding.ports import Chance, Send, Steps
+from tenfold.sharding.reserve import Transaction
+
+WINDOW_S = 600
+"""Seconds that a lease lasts: how long ids go on while the catalog is away."""
+
+_FREE = "SELECT worker, token, until_s FROM tf_worker WHERE until_s <= ? ORDER BY until_s LIMIT 1"
+_TAKE = "UPDATE tf_worker SET token = ?, until_s = ? WHERE worker = ? AND token = ? AND until_s = ?"
+_EXTEND = "UPDATE tf_worker SET until_s = ? WHERE worker = ? AND token = ? AND until_s <= ?"
+_COUNT = "SELECT COUNT(*) FROM tf_worker"
+_ADD = "INSERT INTO tf_worker (worker, token, until_s) VALUES (?, ?, ?)"
+_RETURN = "UPDATE tf_worker SET until_s = ? WHERE worker = ? AND token = ?"
+
+
+@dataclass(slots=True)
+class Ids:
+    """The id source of one process. lock: held while drawing, so that threads never share an id."""
+
+    catalog: str
+    lock: AbstractContextManager[object]
+    source: IdSource | None = None
+    token: str = ""
+
+    def draw(self, bucket: int | None, tx: Transaction | None) -> Steps[int]:
+        """The next id for a bucket (None: for the key table). Raises NodeError when no window can be had."""
+        now_s = (yield Chance()).now_s
+        for _ in range(100):
+            if self.source is not None:
+                with self.lock:
+                    found = self.source.draw(bucket, now_s)
+                if found is not None:
+                    return found
+            yield from self._lease(now_s, tx)
+        raise NodeError("no id could be drawn", hint="look at the clock of this machine, then try again")
+
+    def ahead(self, tx: Transaction) -> Steps[None]:
+        """Before a transaction begins on the catalog's shard: a window that lasts, since none can be leased inside."""
+        now_s = (yield Chance()).now_s
+        if self.source is not None and self.source.window.end - id_clock(now_s) < WINDOW_S // 2:
+            yield from self._lease(now_s, tx)
+
+    def give_back(self) -> Steps[None]:
+        """At the end of the process: the rest of the window is free for the next one."""
+        if self.source is not None:
+            with self.lock:
+                source, self.source = self.source, None
+            yield Send(self.catalog, _RETURN, (source.used_up_to(), source.window.worker, self.token), aside=True)
+
+    def _lease(self, now_s: float, tx: Transaction | None) -> Steps[None]:
+        if tx is not None and tx.shard == self.catalog:
+            # A lease written here would vanish with a rollback, and its ids be given twice.
+            raise NodeError("the ids for this transaction ran out", hint="run the transaction again")
+        clock = id_clock(now_s)
+        if self.source is not None:
+            window = self.source.window
+            until = max(clock, window.end) + WINDOW_S
+            values = (until, window.worker, self.token, until)
+            if (yield Send(self.catalog, _EXTEND, values, aside=True)).rowcount:
+                with self.lock:
+                    if self.source is not None:
+                        self.source.window = Window(window.worker, window.start, until)
+                return
+            self.source = None  # the lease ran out and another process has the number now
+        yield from self._acquire(clock)
+
+    def _acquire(self, clock: int) -> Steps[None]:
+        token = (yield Chance()).token
+        until = clock + WINDOW_S
+        free = yield Send(self.catalog, _FREE, (clock,), aside=True)
+        if free.rows:
+            worker, old, ended = free.rows[0]
+            taken = yield Send(self.catalog, _TAKE, (token, until, worker, old, ended), aside=True)
+            if not taken.rowcount:
+                return  # another process was quicker; `draw` asks again
+            start = max(clock, ended)
+        else:
+            worker, start = (yield Send(self.catalog, _COUNT, aside=True)).rows[0][0], clock
+            if worker >= WORKERS:
+                raise NodeError(
+                    f"all {WORKERS} id workers are taken",
+                    hint=f"wait {WINDOW_S} s for those of processes that ended, or run fewer processes",
+                )
+            try:
+                yield Send(self.catalog, _ADD, (worker, token, until), aside=True)
+            except ConstraintError:
+                return
+        with self.lock:
+            self.token, self.source = token, IdSource(Window(worker, start, until))

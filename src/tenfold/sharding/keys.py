@@ -1,0 +1,114 @@
+"""Where a shard key falls. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from tenfold.errors import ShardKeyError
+
+BUCKETS = 4096
+
+_INTEGER_TEXT = re.compile(r"\s*([+-]?[0-9]+)\s*", re.ASCII)
+_UUID_TEXT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
+
+
+class KeyType(StrEnum):
+    """How a column's declared type turns a value into the bytes that MD5(column) sees."""
+
+    INTEGER = "integer"
+    TEXT = "text"
+    BINARY = "binary"
+    UUID = "uuid"
+
+
+Key = int | str | bytes
+"""A shard key in the one form that its column gives it: see `canonical`."""
+
+
+def canonical(value: object, column: KeyType) -> Key:
+    """The value as `column` stores and compares it: int, str or bytes.
+
+    An INTEGER column reads 42, "042" and 42.0 as one key, so they are one key here too.
+    Raises ShardKeyError for None, bool, and what the column cannot hold.
+    """
+    if value is None:
+        raise ShardKeyError("the shard key is NULL", hint="give every row its shard key; NULL belongs to no shard")
+    if not isinstance(value, bool):
+        found = _CANONICAL[column](value)
+        if found is not None:
+            return found
+    shown = "a value" if isinstance(value, str | bytes | bytearray) else repr(value)
+    raise ShardKeyError(
+        f"{shown} of type {type(value).__name__} is no key for {_A_COLUMN[column]} column", hint=_HINT[column]
+    )
+
+
+def key_bytes(value: object, column: KeyType) -> bytes:
+    """The bytes that MD5(column) sees in the database. Raises ShardKeyError as `canonical` does."""
+    key = canonical(value, column)
+    if isinstance(key, bytes):
+        return key
+    try:
+        return str(key).encode()
+    except UnicodeEncodeError:
+        raise ShardKeyError("the shard key is not valid text", hint="it holds half of a surrogate pair") from None
+
+
+def bucket_of(shard_key: object, column: KeyType) -> int:
+    """The bucket of a shard key, as the database's own MD5(column) would place it.
+
+    shard_key  the value; `column` decides how it becomes bytes, not its Python type:
+               an INTEGER column hashes the decimal text, so 42 and "42" are one key.
+    Returns    an int in [0, BUCKETS): the first 12 bits of the MD5, as Vitess's
+               `binary_md5` vindex; the same on every machine and in every release,
+               because rows already on disk were placed by it.
+    Raises     ShardKeyError for None, bool, and what the column cannot hold.
+    """
+    digest = hashlib.md5(key_bytes(shard_key, column), usedforsecurity=False).digest()
+    return digest[0] << 4 | digest[1] >> 4
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, str):
+        found = _INTEGER_TEXT.fullmatch(value)
+        value = int(found[1]) if found and len(found[1]) <= 21 else None
+    elif isinstance(value, float):
+        # Above 2**53 a float no longer says which integer it means.
+        value = int(value) if value.is_integer() and abs(value) <= 2**53 else None
+    elif isinstance(value, Decimal):
+        value = int(value) if value.is_finite() and value == value.to_integral_value() else None
+    return value if isinstance(value, int) and -(2**63) <= value < 2**64 else None
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int | UUID) else None
+
+
+def _binary(value: object) -> bytes | None:
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+
+
+def _uuid(value: object) -> str | None:
+    if isinstance(value, UUID):
+        return str(value)
+    lower = value.lower() if isinstance(value, str) else ""
+    return lower if _UUID_TEXT.fullmatch(lower) else None
+
+
+_CANONICAL = {KeyType.INTEGER: _integer, KeyType.TEXT: _text, KeyType.BINARY: _binary, KeyType.UUID: _uuid}
+_A_COLUMN = {
+    KeyType.INTEGER: "an integer",
+    KeyType.TEXT: "a text",
+    KeyType.BINARY: "a binary",
+    KeyType.UUID: "a UUID",
+}
+_HINT = {
+    KeyType.INTEGER: "pass an int, or its decimal text",
+    KeyType.TEXT: "pass a str",
+    KeyType.BINARY: "pass bytes",
+    KeyType.UUID: "pass a uuid.UUID or its 36-character text",
+}

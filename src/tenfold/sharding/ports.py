@@ -1,0 +1,129 @@
+"""What sharding asks of the outside: effects that a generator yields, and the driver of a shard. Pure.
+
+Everything above a runner is a generator that yields effects and is sent their results, so sync and
+async users run the same logic (docs/design/002-effects.md). An effect that fails is thrown into the
+generator as a TenfoldError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+Params = Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Reply:
+    """What a shard answered.
+
+    columns    names, empty for a statement without rows
+    rows       all of them, in the shard's order
+    rowcount   rows changed, or the number of rows of a SELECT
+    lastrowid  the id that the shard itself gave to an inserted row, if it did
+    """
+
+    columns: tuple[str, ...] = ()
+    rows: Sequence[tuple[Any, ...]] = ()
+    rowcount: int = 0
+    lastrowid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Run one statement on a shard, → Reply.
+
+    In the session's transaction if it has one on that shard; `aside` keeps out of it.
+    """
+
+    shard: str
+    sql: str
+    params: Params = ()
+    aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendMany:
+    """Run one statement for many rows of parameters, all or none, → Reply with the sum of rowcounts."""
+
+    shard: str
+    sql: str
+    rows: Sequence[Params]
+    aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Run several effects side by side, → list of their Replies in order; the first error is raised after all ended."""
+
+    sends: Sequence[Send | SendMany]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Open a writing transaction of the session on a shard, → None."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Commit the session's transaction on a shard, → None. On NodeError the outcome is in doubt."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Roll the session's transaction on a shard back, → None; never fails."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Ask for the time and for something that nobody else has, → Drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """now_s: Unix time in seconds; token: 32 random hexadecimal digits."""
+
+    now_s: float
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait `seconds`, → None."""
+
+    seconds: float
+
+
+Effect = Send | SendMany | Gather | Begin | Commit | Rollback | Chance | Pause
+T = TypeVar("T")
+Steps = Generator[Effect, Any, T]
+"""Logic that asks for effects and returns a T."""
+
+
+class Driver(Protocol):
+    """One connection to one shard, used by one thread at a time. Errors are TenfoldErrors."""
+
+    def execute(self, sql: str, params: Params) -> Reply:
+        """Run one statement: in the open transaction, else in one of its own."""
+
+    def execute_many(self, sql: str, rows: Sequence[Params]) -> Reply:
+        """Run one statement for each row of parameters, all or none."""
+
+    def begin(self) -> None:
+        """Open a transaction that may write; waits for the lock as long as the file says."""
+
+    def commit(self) -> None:
+        """Commit; after an error the connection is closed and the outcome unknown."""
+
+    def rollback(self) -> None:
+        """Undo what the open transaction did; nothing when none is open."""
+
+    def close(self) -> None:
+        """Close; an open transaction is rolled back."""

@@ -1,0 +1,199 @@
+"""Values unique over all shards: reserve, write, confirm; and what a crash left is settled. Pure.
+
+A reservation is a row in `tf_reservation`, placed by the hash of the value; it names the bucket of the
+row that holds the value, not the value itself. It is made (`pending`) before the row is written and
+freed (`releasing`) only after the row has gone, so whoever looks a value up never misses its row.
+
+Whether a writer that vanished had committed is decided on the *owner's* shard, in `tf_verdict`: the
+writer inserts (token, kept) in the transaction of the row; whoever tidies up inserts (token, void)
+unless a verdict is there. The token is the primary key, so one of the two wins, whatever the timing:
+
+    void wins   the writer's transaction fails on the verdict, nothing was written, the value is free
+    kept wins   the row is there, the reservation becomes `kept` (or is deleted, if it was releasing)
+
+Invariant: for each value at most one committed row; and every committed row has a reservation that
+is kept, or pending/releasing with the verdict `kept`. Tidying is safe at any age; waiting first is politeness.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from tenfold.errors import ConstraintError, NodeError, TenfoldError
+from tenfold.sharding.keys import KeyType, bucket_of, key_bytes
+from tenfold.sharding.ports import Chance, Pause, Reply, Send, SendMany, Steps
+
+PENDING, KEPT, RELEASING = "pending", "kept", "releasing"
+KEEP, VOID = "kept", "void"
+
+LOOK_UP = "SELECT owner_bucket FROM tf_reservation WHERE scope = ? AND digest = ?"
+RESERVE = (
+    "INSERT INTO tf_reservation (scope, digest, bucket, owner_bucket, state, token, at_s) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+GIVE_VERDICT = "INSERT INTO tf_verdict (token, verdict, at_s) VALUES (?, ?, ?)"
+_STATE = "SELECT state, token, owner_bucket FROM tf_reservation WHERE scope = ? AND digest = ?"
+_FREE = "UPDATE tf_reservation SET state = ?, token = ?, at_s = ? WHERE scope = ? AND digest = ? AND state = ?"
+_MARK = "UPDATE tf_reservation SET state = ? WHERE token = ? AND state = ?"
+_DROP = "DELETE FROM tf_reservation WHERE token = ? AND state = ?"
+_VERDICT = "SELECT verdict FROM tf_verdict WHERE token = ?"
+_UNSETTLED = "SELECT DISTINCT token, owner_bucket FROM tf_reservation WHERE state <> ? AND at_s < ? LIMIT 500"
+_FORGET = "DELETE FROM tf_verdict WHERE at_s < ?"
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A value of a reserved column: scope is "table.column", digest its SHA-256 in hexadecimal."""
+
+    scope: str
+    digest: str
+    bucket: int
+    owner_bucket: int
+
+
+def claim_of(table: str, column: str, value: object, kind: KeyType, owner_bucket: int) -> Claim:
+    """The claim on `value`; equal values of the column give equal claims. Raises ShardKeyError for a bad value."""
+    digest = hashlib.sha256(key_bytes(value, kind)).hexdigest()
+    return Claim(f"{table}.{column}".lower(), digest, bucket_of(value, kind), owner_bucket)
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What one statement claims and frees; settled when its transaction has ended."""
+
+    token: str
+    owner_shard: str
+    claims: Sequence[Claim] = ()
+    frees: Sequence[Claim] = ()
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A transaction of the caller: on one shard, which its first statement decides."""
+
+    shard: str | None = None
+    settlements: list[Settlement] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservations:
+    """The protocol, for a bucket map. wait_s: how long another's unfinished claim is waited for."""
+
+    shard_of: Callable[[int], str]
+    wait_s: float
+
+    def make(self, settlement: Settlement, tx: Transaction) -> Steps[None]:
+        """Claim and mark all values. Raises ConstraintError for a taken one; then nothing of it is left."""
+        try:
+            now_s = (yield Chance()).now_s
+            for shard, claims in self._by_shard(settlement.claims).items():
+                rows = [(c.scope, c.digest, c.bucket, c.owner_bucket, PENDING, settlement.token, now_s) for c in claims]
+                try:
+                    yield SendMany(shard, RESERVE, rows)
+                except ConstraintError:
+                    for claim, row in zip(claims, rows, strict=True):
+                        yield from self._until(claim, settlement.token, tx, Send(shard, RESERVE, row), KEPT)
+            for claim in settlement.frees:
+                values = (RELEASING, settlement.token, now_s, claim.scope, claim.digest, KEPT)
+                free = Send(self.shard_of(claim.bucket), _FREE, values)
+                yield from self._until(claim, settlement.token, tx, free, None)
+        except TenfoldError:
+            yield from self.withdraw(settlement)
+            raise
+
+    def _until(self, claim: Claim, token: str, tx: Transaction, attempt: Send, taken: str | None) -> Steps[None]:
+        """Repeat `attempt` while somebody else's statement holds the value, then settle what that one left."""
+        waited = 0.0
+        for _ in range(10_000):
+            try:
+                if (yield attempt).rowcount:
+                    return
+            except ConstraintError:
+                pass
+            held = yield Send(attempt.shard, _STATE, (claim.scope, claim.digest))
+            if not held.rows:
+                if taken is None:  # nothing to free: the value was never reserved
+                    return
+                continue
+            state, other, owner_bucket = held.rows[0]
+            if state == taken or other == token:
+                raise ConstraintError(f"{claim.scope}: the value is taken", hint="choose another value")
+            if state != KEPT and waited < self.wait_s:
+                yield Pause(_POLL_S)
+                waited += _POLL_S
+            elif state != KEPT:
+                yield from self._settle_other(attempt.shard, other, self.shard_of(owner_bucket), tx)
+        raise NodeError(f"{claim.scope}: the value is fought over", hint="try again")
+
+    def _settle_other(self, shard: str, token: str, owner_shard: str, tx: Transaction) -> Steps[None]:
+        if tx.shard is not None:
+            # A verdict inside the caller's transaction would vanish with its rollback, after it was acted on.
+            raise NodeError("the value is held by a statement that has not ended", hint="run the transaction again")
+        yield from self.settle(shard, token, owner_shard)
+
+    def settle(self, shard: str, token: str, owner_shard: str) -> Steps[None]:
+        """Decide what became of the statement `token`, and bring its reservations on `shard` to it."""
+        verdict = yield Send(owner_shard, _VERDICT, (token,))
+        if not verdict.rows:
+            now_s = (yield Chance()).now_s
+            with suppress(ConstraintError):  # somebody else has just given it
+                yield Send(owner_shard, GIVE_VERDICT, (token, VOID, now_s))
+            verdict = yield Send(owner_shard, _VERDICT, (token,))
+        yield from self._apply(shard, token, kept=verdict.rows[0][0] == KEEP)
+
+    def _apply(self, shard: str, token: str, *, kept: bool) -> Steps[None]:
+        gone, stays = (RELEASING, PENDING) if kept else (PENDING, RELEASING)
+        yield Send(shard, _DROP, (token, gone))
+        yield Send(shard, _MARK, (KEPT, token, stays))
+
+    def give_verdict(self, settlement: Settlement, shard: str) -> Steps[None]:
+        """Say `kept` in the open transaction of the row. Raises NodeError when the claim was given up meanwhile."""
+        try:
+            yield Send(shard, GIVE_VERDICT, (settlement.token, KEEP, (yield Chance()).now_s))
+        except ConstraintError:
+            raise NodeError("the statement took so long that its reservation was given up", hint="try again") from None
+
+    def confirm(self, settlement: Settlement) -> Steps[None]:
+        """After the commit. A shard that is down is left to the sweeper."""
+        yield from self._end(settlement, kept=True)
+
+    def withdraw(self, settlement: Settlement) -> Steps[None]:
+        """After a rollback, or before anything was written."""
+        yield from self._end(settlement, kept=False)
+
+    def _end(self, settlement: Settlement, *, kept: bool) -> Steps[None]:
+        for shard in self._by_shard([*settlement.claims, *settlement.frees]):
+            try:
+                yield from self._apply(shard, settlement.token, kept=kept)
+            except NodeError:
+                continue
+
+    def sweep(self, shards: Iterable[str], older_than_s: float, keep_verdicts_s: float) -> Steps[int]:
+        """Settle what crashed writers left on `shards`; → how many statements. NodeError for a shard that is down.
+
+        Verdicts go once they are older than `keep_verdicts_s` and every shard was swept: whatever
+        waited for them has been settled. A writer that stalls longer than that inside one transaction
+        would be the exception; connections time out long before.
+        """
+        now_s = (yield Chance()).now_s
+        settled = 0
+        for shard in shards:
+            while True:
+                reply: Reply = yield Send(shard, _UNSETTLED, (KEPT, now_s - older_than_s))
+                for token, owner_bucket in reply.rows:
+                    yield from self.settle(shard, token, self.shard_of(owner_bucket))
+                settled += len(reply.rows)
+                if len(reply.rows) < 500:
+                    break
+        for shard in shards:
+            yield Send(shard, _FORGET, (now_s - keep_verdicts_s,))
+        return settled
+
+    def _by_shard(self, claims: Iterable[Claim]) -> dict[str, list[Claim]]:
+        found: dict[str, list[Claim]] = {}
+        for claim in claims:
+            found.setdefault(self.shard_of(claim.bucket), []).append(claim)
+        return found
