@@ -5,33 +5,51 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,63}$")]
-RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}r/[sm]$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
+# wording.py says in words what each pattern means.
+NAME = r"^[a-z][a-z0-9_]{0,39}$"
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_$]{0,63}$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+RATE = r"^[1-9][0-9]{0,6}r/[sm]$"
+URL_PATH = r"^/[!-~]*$"
+METHOD = r"^[A-Z]{1,20}$"
+# Neither may start with a dash: ssh would take it for an option.
+HOST_ADDRESS = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$"
+ACCOUNT = r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"
+
+Name = Annotated[str, Field(pattern=NAME)]
+Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
+Variable = Annotated[str, Field(pattern=VARIABLE)]
+RateText = Annotated[str, Field(pattern=RATE)]
+UrlPath = Annotated[str, Field(pattern=URL_PATH)]
+Method = Annotated[str, Field(pattern=METHOD)]
+# Strict: pydantic would else take true for 1 and "3" for 3.
+Whole = Annotated[int, Field(strict=True)]
+Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 
 
 class Section(BaseModel):
     """A table of the file: unknown keys are refused, nothing changes once read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, validate_default=True)
+    # hide_input_in_errors: a mistake beside a secret must not print it, wherever the error ends up.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
 
 class Platform(Section):
     """[platform]: what it is called and where it answers."""
 
-    name: Name = Field(description="Name of the platform; part of file names and of messages.")
+    name: Name = Field(description="Name of the platform; part of file names and of messages.", examples=["ledger"])
     domains: tuple[str, ...] = Field((), description="Host names that the balancer answers for; none means any.")
 
 
 class Backend(Section):
     """One running instance of the app."""
 
-    weight: int = Field(1, ge=1, le=1000, description="Share of the requests, relative to the other backends.")
+    weight: Whole = Field(1, ge=1, le=1000, description="Share of the requests, relative to the other backends.")
     port: Port | None = Field(None, description="Port on loopback; default: app.base_port plus its position.")
 
 
@@ -41,15 +59,16 @@ class App(Section):
     command: str = Field(
         min_length=1,
         description="Starts one backend. {port} is its port, {python} the Python that runs Tenfold. No shell.",
+        examples=["uvicorn --port {port} ledger.app:app"],
     )
     setup: str | None = Field(
-        None, description="Runs once before the backends start, each time; must be repeatable. No shell."
+        None, min_length=1, description="Runs once before the backends start, each time; must be repeatable. No shell."
     )
-    health: str = Field("/healthz", pattern=r"^/[!-~]*$", description="Path that answers 200 when a backend is well.")
-    start_timeout_s: float = Field(30.0, gt=0, le=600, description="How long a backend may take until it is well.")
+    health: UrlPath = Field("/healthz", description="Path that answers 200 when a backend is well.")
+    start_timeout_s: Seconds = Field(30.0, gt=0, le=600, description="How long a backend may take until it is well.")
     base_port: Port = Field(8101, description="Port of the first backend that names none.")
     backends: tuple[Backend, ...] = Field((Backend(),), min_length=1, description="The instances, with weights.")
-    environment: dict[str, str | SecretStr] = Field(
+    environment: dict[Variable, str | SecretStr] = Field(
         default_factory=dict, description="Environment variables of the app; secrets as references."
     )
 
@@ -57,10 +76,12 @@ class App(Section):
 class Limit(Section):
     """A rate limit per client address; beyond `burst` the answer is 429."""
 
-    rate: RateText = Field(description='Requests per second or minute and address: "30r/s", "5r/m".')
-    burst: int = Field(0, ge=0, le=100_000, description="Requests served at once above the rate.")
-    paths: tuple[str, ...] = Field((), description="Path prefixes it applies to; none means all.")
-    methods: tuple[str, ...] = Field((), description="HTTP methods it applies to; none means all.")
+    rate: RateText = Field(
+        description='Requests per second or minute and address: "30r/s", "5r/m".', examples=["30r/s"]
+    )
+    burst: Whole = Field(0, ge=0, le=100_000, description="Requests served at once above the rate.")
+    paths: tuple[UrlPath, ...] = Field((), description="Path prefixes it applies to; none means all.")
+    methods: tuple[Method, ...] = Field((), description="HTTP methods it applies to; none means all.")
 
 
 class Sticky(StrEnum):
@@ -71,27 +92,36 @@ class Sticky(StrEnum):
     NONE = "none"
 
 
+SHIPPED_LIMITS: dict[str, dict[str, Any]] = {
+    "general": {"rate": "30r/s", "burst": 50},
+    "api": {"rate": "10r/s", "burst": 20, "paths": ["/api/"]},
+    "login": {"rate": "5r/m", "burst": 5, "paths": ["/login"], "methods": ["POST"]},
+}
+
+
 class Balancer(Section):
     """[balancer]: nginx in front of the backends."""
 
     listen: str = Field("127.0.0.1:8080", description="Address and port on which the platform answers.")
     sticky: Sticky = Field(Sticky.COOKIE, description="cookie | ip | none.")
     limits: dict[Name, Limit] = Field(
-        default_factory=lambda: {
-            "general": Limit(rate="30r/s", burst=50),
-            "api": Limit(rate="10r/s", burst=20, paths=("/api/",)),
-            "login": Limit(rate="5r/m", burst=5, paths=("/login",), methods=("POST",)),
-        },
+        default_factory=lambda: {name: Limit.model_validate(limit) for name, limit in SHIPPED_LIMITS.items()},
         description="Rate limits by name; naming one replaces it, the others stay.",
     )
-    max_fails: int = Field(3, ge=0, le=1000, description="Failures within fail_timeout_s that take a backend out.")
-    fail_timeout_s: int = Field(30, ge=1, le=3600, description="Seconds for max_fails, and how long it stays out.")
-    keepalive: int = Field(32, ge=0, le=10_000, description="Idle connections kept open to the backends, a worker.")
+    max_fails: Whole = Field(3, ge=0, le=1000, description="Failures within fail_timeout_s that take a backend out.")
+    fail_timeout_s: Whole = Field(30, ge=1, le=3600, description="Seconds for max_fails, and how long it stays out.")
+    keepalive: Whole = Field(32, ge=0, le=10_000, description="Idle connections kept open to the backends, a worker.")
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks whose X-Forwarded-For is believed; none: the client is who connects."
     )
-    max_body_mb: int = Field(10, ge=1, le=10_240, description="Largest request body, in MiB.")
-    nginx: str | None = Field(None, description="Path of the nginx to use; default: the best one found.")
+    max_body_mb: Whole = Field(10, ge=1, le=10_240, description="Largest request body, in MiB.")
+    nginx: str | None = Field(None, min_length=1, description="Path of the nginx to use; default: the best one found.")
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _shipped_limits_stay(cls, given: Any) -> Any:
+        # A platform that adds a limit of its own must not lose the one on log-ins by that.
+        return {**SHIPPED_LIMITS, **given} if isinstance(given, dict) else given
 
 
 class Engine(StrEnum):
@@ -104,22 +134,31 @@ class Engine(StrEnum):
 class Shard(Section):
     """One database server or SQLite file."""
 
-    url: str = Field(description="sqlite:///relative/to/this/file.db, or four slashes for an absolute path.")
-    weight: int = Field(1, ge=1, le=1000, description="Share of the buckets when the map is first filled.")
+    url: str = Field(
+        description="sqlite:///relative/to/this/file.db, or four slashes for an absolute path.",
+        examples=["sqlite:///var/shard_0.db"],
+    )
+    weight: Whole = Field(1, ge=1, le=1000, description="Share of the buckets when the map is first filled.")
     password: SecretStr | None = Field(None, description='Of the account in the URL: "${NAME}" or "file:PATH".')
 
 
 class Group(Section):
     """Tables with one shard key, whose rows live together."""
 
-    key: Identifier = Field(description="What the shard key is called, for messages and for new tables.")
-    tables: dict[Identifier, Identifier] = Field(min_length=1, description="Each table with its shard key column.")
+    key: Identifier = Field(
+        description="What the shard key is called, for messages and for new tables.", examples=["user_id"]
+    )
+    tables: dict[Identifier, Identifier] = Field(
+        min_length=1,
+        description="Each table with its shard key column.",
+        examples=[{"users": "id", "deposits": "user_id"}],
+    )
     unique: dict[Identifier, tuple[Identifier, ...]] = Field(
         default_factory=dict, description="Columns unique over all shards, kept by reservations: table = [columns]."
     )
     ids: Literal["auto"] | tuple[Identifier, ...] = Field(
         "auto",
-        description="Tables whose INSERT takes its primary key from Tenfold; auto: all that number themselves.",
+        description='Tables whose INSERT takes its primary key from Tenfold; "auto": all that number themselves.',
     )
 
 
@@ -133,16 +172,20 @@ class Database(Section):
     """[database]: the shards, and which rows live where."""
 
     engine: Engine = Field(Engine.SQLITE, description="sqlite | mysql.")
-    shards: dict[Name, Shard] = Field(min_length=1, description="The shards by name, in order.")
+    shards: dict[Name, Shard] = Field(
+        min_length=1,
+        description="The shards by name, in order.",
+        examples=[{"shard_0": {"url": "sqlite:///var/shard_0.db"}}],
+    )
     catalog: Name | None = Field(None, description="Shard that holds the catalog; default: the first.")
     groups: dict[Name, Group] = Field(default_factory=dict, description="Groups of tables, spread by shard key.")
     pinned: dict[Name, tuple[Identifier, ...]] = Field(
         default_factory=dict, description="Tables that live whole on one shard: shard = [tables]."
     )
     reference: Reference = Field(Reference(), description="Tables with a copy on every shard.")
-    pool_size: int = Field(8, ge=1, le=1000, description="Connections a process may hold open to one shard.")
-    pool_wait_s: float = Field(5.0, gt=0, le=300, description="How long a statement waits for a free connection.")
-    lock_wait_s: float = Field(5.0, gt=0, le=300, description="How long a statement waits for a row or file lock.")
+    pool_size: Whole = Field(8, ge=1, le=1000, description="Connections a process may hold open to one shard.")
+    pool_wait_s: Seconds = Field(5.0, gt=0, le=300, description="How long a statement waits for a free connection.")
+    lock_wait_s: Seconds = Field(5.0, gt=0, le=300, description="How long a statement waits for a row or file lock.")
 
 
 class Cache(Section):
@@ -164,8 +207,10 @@ class Role(StrEnum):
 class Host(Section):
     """A machine of an environment."""
 
-    address: str = Field(min_length=1, description="Name or address that SSH connects to.")
-    user: str = Field("tenfold", min_length=1, description="Account on the host.")
+    address: str = Field(
+        pattern=HOST_ADDRESS, description="Name or address that SSH connects to.", examples=["10.0.0.5"]
+    )
+    user: str = Field("tenfold", pattern=ACCOUNT, description="Account on the host.")
     port: Port = Field(22, description="Port of its SSH server.")
     roles: tuple[Role, ...] = Field((Role.APP,), min_length=1, description="balancer | app | database | cache.")
 
@@ -179,12 +224,14 @@ class Environment(Section):
 class Topology(Section):
     """The whole file, as one environment sees it."""
 
-    platform: Platform
-    app: App
+    platform: Platform = Field(examples=[{"name": "ledger"}])
+    app: App = Field(examples=[{"command": "uvicorn --port {port} ledger.app:app"}])
     balancer: Balancer = Balancer()
-    database: Database
+    database: Database = Field(examples=[{"shards": {"shard_0": {"url": "sqlite:///var/shard_0.db"}}}])
     cache: Cache | None = None
-    environments: dict[Name, Environment] = Field(default_factory=dict)
+    environments: dict[Name, Environment] = Field(
+        default_factory=dict, description="Instances of the platform: their hosts, and what differs."
+    )
 
     # Where it was read from and for which environment: set by the reader, never by the file.
     file: PurePath = Field(PurePath("tenfold.toml"), exclude=True)

@@ -1,0 +1,1 @@
+"""The commands: each file parses its options, calls one package, and prints. Edge."""
