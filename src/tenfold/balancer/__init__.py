@@ -1,0 +1,1 @@
+"""The balancer: what nginx is told, and how it is told. Pure."""
