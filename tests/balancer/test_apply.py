@@ -18,7 +18,8 @@ import pytest
 from tenfold.balancer.apply import prepare, reload
 from tenfold.errors import BalancerError
 from tenfold.topology.model import Topology
-from tests.balancer.site import Client, Site, backends, listening, nginx_of, site, topology_of
+from tests.balancer.site import Site, backends, listening, nginx_of, site, topology_of
+from tests.http import Client
 from tests.support import free_port, wait_for
 
 NOBODY = 65534

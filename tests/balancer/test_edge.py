@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tenfold.balancer.render import ACCESS_LOG_COLUMNS, HEALTH_PATH
-from tests.balancer.site import KINDS, Answer, Site, fresh_address, site
+from tests.balancer.site import KINDS, Site, site
+from tests.http import Answer, fresh_address
 from tests.support import wait_for
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.balancer.site import Client, Site, site
+from tests.balancer.site import Site, site
+from tests.http import Client
 
 
 def test_a_backend_killed_under_load_costs_no_get(kind: str, tmp_path: Path) -> None:

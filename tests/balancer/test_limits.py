@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.balancer.site import Answer, Site, fresh_address, site
+from tests.balancer.site import Site, site
+from tests.http import Answer, fresh_address
 
 HOSTILE_PATHS = ("/a;b", "/{x}", "/$uri", "/\"q'", "/back\\slash", "/two words", "/li\nne", "/x.*", "/é", "/end\\")
 

@@ -10,8 +10,9 @@ import pytest
 from tenfold.balancer.features import parse
 from tenfold.balancer.render import Machine, render
 from tenfold.topology.model import Topology
-from tests.balancer.site import KINDS, Client, Site, fresh_address, nginx_of, site, topology_of
+from tests.balancer.site import KINDS, Site, nginx_of, site, topology_of
 from tests.balancer.test_features import DEBIAN, PACKAGED
+from tests.http import Client, fresh_address
 
 BACKENDS = {"backend_0", "backend_1", "backend_2"}
 
