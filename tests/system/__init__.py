@@ -1,0 +1,1 @@
+"""The whole platform, from a clone of this tree in a fresh directory. Edge."""
