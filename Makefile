@@ -25,7 +25,7 @@ check:           ## lint, types, architecture
 
 bench:           ## measure, side by side; prints machine, medians and ratios
 	@$(PYTHON) tools/setup.py dev --servers
-	@for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done
+	@for f in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
 
 clean:           ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

@@ -19,9 +19,7 @@ import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from typing import Any
 
 import httpx
 
@@ -116,6 +114,10 @@ async def load(tokens: list[str], workers: int = WORKERS) -> list[float]:
     return taken
 
 
+def fetch(shard: sqlite3.Connection, sql: str, params: Any) -> list[Any]:
+    return shard.execute(sql, params).fetchall()
+
+
 async def replay(root: Path, token: str, page_us: float) -> None:
     """The SQL of one page, as the app sends it, through Tenfold and past it."""
     os.environ["TENFOLD_FILE"] = str(root / "tenfold.toml")
@@ -124,17 +126,19 @@ async def replay(root: Path, token: str, page_us: float) -> None:
     asked: list[tuple[str, tuple[object, ...]]] = []
     plain = tenfold.AsyncDatabase.execute
 
-    async def noted(self: tenfold.AsyncDatabase, sql: str, params: tuple[object, ...] = ()) -> tenfold.Result:
+    async def noted(self: tenfold.AsyncDatabase, sql: str, params: Any = ()) -> tenfold.Result:
         asked.append((sql, tuple(params)))
         return await plain(self, sql, params)
 
-    async with app.router.lifespan_context(app):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ledger") as client:
-            await client.get("/history", headers={"Cookie": f"ledger_session={token}"})
-            tenfold.AsyncDatabase.execute = noted  # type: ignore[method-assign]
-            answer = await client.get("/history", headers={"Cookie": f"ledger_session={token}"})
-            tenfold.AsyncDatabase.execute = plain  # type: ignore[method-assign]
-            assert answer.status_code == 200
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ledger") as client,
+    ):
+        await client.get("/history", headers={"Cookie": f"ledger_session={token}"})
+        tenfold.AsyncDatabase.execute = noted  # type: ignore[method-assign]
+        answer = await client.get("/history", headers={"Cookie": f"ledger_session={token}"})
+        tenfold.AsyncDatabase.execute = plain  # type: ignore[method-assign]
+        assert answer.status_code == 200
     user = int(token.partition(".")[0])
     with ExitStack() as stack:
         shards = {
@@ -152,7 +156,7 @@ async def replay(root: Path, token: str, page_us: float) -> None:
                 on_a_thread = time.perf_counter()
                 for sql, params in asked:
                     shard = shards[home if user in params else "shard_2"]
-                    await asyncio.to_thread(lambda s=shard, q=sql, p=params: s.execute(q, p).fetchall())
+                    await asyncio.to_thread(fetch, shard, sql, params)
                 between = time.perf_counter()
                 for sql, params in asked:
                     await db.execute(sql, params)

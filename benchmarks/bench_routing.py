@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tenfold
 from benchmarks.report import alternate, heading, per_call_us, spread
@@ -63,11 +62,12 @@ def main() -> None:
         asyncio.run(asynchronous(root, ids, mine))
 
 
-def compare(what: str, count: int, sides: dict[str, object]) -> None:
-    figures = alternate(ROUNDS, {
-        name: (lambda call: lambda: per_call_us(call, count))(call) for name, call in sides.items()
-    })  # fmt: skip
-    show(what, figures)
+def compare(what: str, count: int, sides: dict[str, Callable[[int], object]]) -> None:
+    show(what, alternate(ROUNDS, {name: partial(per_call_us, call, count) for name, call in sides.items()}))
+
+
+def fetch(file: sqlite3.Connection, key: int) -> list[tuple[object, ...]]:
+    return file.execute(READ, (key,)).fetchall()
 
 
 def show(what: str, figures: dict[str, list[float]]) -> None:
@@ -85,8 +85,7 @@ async def asynchronous(root: Path, ids: list[int], mine: list[int]) -> None:
             for round_ in range(ROUNDS + 1):
                 started = time.perf_counter()
                 for n in range(READS):
-                    key = mine[n % len(mine)]
-                    await asyncio.to_thread(lambda key=key: file.execute(READ, (key,)).fetchall())
+                    await asyncio.to_thread(fetch, file, mine[n % len(mine)])
                 between = time.perf_counter()
                 for n in range(READS):
                     await db.execute(READ, (ids[n % len(ids)],))
