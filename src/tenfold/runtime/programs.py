@@ -1,0 +1,166 @@
+"""The programs of a platform: their commands, environment, addresses, and the order of start and stop. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from tenfold.balancer.render import HEALTH_PATH
+from tenfold.topology.addresses import listen_address
+from tenfold.topology.commands import arguments
+from tenfold.topology.model import App, Cache, Topology
+
+USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
+# Time to end by itself, before it is killed. Balancer, then backends, then what they left: below 10 s in total.
+BALANCER_GRACE_S = 3.0
+BACKEND_GRACE_S = 4.0
+# nginx cut short still writes its log, if it is told to.
+CUT_GRACE_S = 0.5
+# After SIGKILL only a process stuck in the kernel stays; nobody is helped by waiting longer.
+KILLED_GRACE_S = 0.5
+
+
+class Kind(StrEnum):
+    """What a program is for."""
+
+    BALANCER = "balancer"
+    BACKEND = "backend"
+    SETUP = "setup"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something answers HTTP, as one connects to it."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Its root, without the port where it is HTTP's own."""
+        return f"http://{self}".removesuffix(":80")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program to keep alive.
+
+    argv         the command, split; no shell sees it
+    environment  all of it, secrets revealed: never shown, never written
+    address      where it answers
+    health       path that answers with one of the statuses `well` when it is well
+    host         the Host header of the health request
+    start_s      how long it may take until it is well
+    grace_s      how long it may take to end by itself
+    """
+
+    name: str
+    kind: Kind
+    argv: tuple[str, ...]
+    address: Address
+    health: str
+    host: str
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    well: tuple[int, ...] = (200,)
+    start_s: float = 30.0
+    grace_s: float = BACKEND_GRACE_S
+
+
+def balancer_address(listen: str) -> Address:
+    """Where to reach the balancer that listens on `listen`, "ADDRESS:PORT"; on every address means on loopback too.
+
+    Raises ValueError where it is no address; the reader of the file has refused that before.
+    """
+    host, port = listen_address(listen)
+    return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104  read, not listened on
+
+
+def backends(topology: Topology, environ: Mapping[str, str], python: str) -> list[Program]:
+    """The instances of the app, in the order of the file. `python` is the path of the running interpreter."""
+    programs = []
+    for position in range(len(topology.app.backends)):
+        name, port = f"backend_{position}", topology.backend_port(position)
+        address = Address("127.0.0.1", port)
+        programs.append(
+            Program(
+                name=name,
+                kind=Kind.BACKEND,
+                argv=tuple(arguments(topology.app.command, python=python, port=port)),
+                environment=app_environment(topology, environ, python)
+                | {"TENFOLD_BACKEND": name, "PORT": str(port), "PYTHONUNBUFFERED": "1"},
+                address=address,
+                health=topology.app.health,
+                host=str(address),
+                start_s=topology.app.start_timeout_s,
+            )
+        )
+    return programs
+
+
+def balancer(topology: Topology, argv: Sequence[str], environ: Mapping[str, str]) -> Program:
+    """nginx, well when it answers for itself."""
+    domains = topology.platform.domains
+    address = balancer_address(topology.balancer.listen)
+    return Program(
+        name="balancer",
+        kind=Kind.BALANCER,
+        argv=tuple(argv),
+        environment=dict(environ),
+        address=address,
+        health=HEALTH_PATH,
+        # Where domains are named, nginx answers for those only.
+        host=domains[0].replace("*", "www") if domains else str(address),
+        # It tells its health to loopback alone; where it listens elsewhere, its own refusal is the sign of life.
+        well=(204, 404),
+        start_s=15.0,
+        grace_s=BALANCER_GRACE_S,
+    )
+
+
+def app_environment(topology: Topology, environ: Mapping[str, str], python: str) -> dict[str, str]:
+    """What the app's own programs get: `environ`, the file's variables with secrets revealed, and Tenfold's."""
+    result = dict(environ) | {name: _reveal(value) for name, value in topology.app.environment.items()}
+    # At the end: the platform's own programs win; uvicorn beside the Python that runs Tenfold is still found.
+    result["PATH"] = ":".join(filter(None, [result.get("PATH", USUAL_PATH), python.rpartition("/")[0]]))
+    result["TENFOLD_FILE"] = str(topology.file)
+    result.pop("TENFOLD_ENV", None)
+    if topology.environment:
+        result["TENFOLD_ENV"] = topology.environment
+    if topology.cache:
+        result["TENFOLD_CACHE_URL"] = cache_url(topology.cache)
+    return result
+
+
+def cache_url(cache: Cache) -> str:
+    """Address of the cache with its password, if it has one: for an environment, not for eyes."""
+    if cache.password is None:
+        return cache.url
+    parts = urlsplit(cache.url)
+    user, _, place = parts.netloc.rpartition("@")
+    secret = quote(cache.password.get_secret_value(), safe="")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{secret}@{place}"))
+
+
+def secrets(app: App, cache: Cache | None) -> list[str]:
+    """The values that must not be shown, whatever a program prints; longest first, so that none is cut in two."""
+    values = [value for value in app.environment.values() if isinstance(value, SecretStr)]
+    if cache and cache.password:
+        values.append(cache.password)
+    return sorted({secret for value in values if (secret := value.get_secret_value())}, key=len, reverse=True)
+
+
+def _reveal(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def stop_order(programs: Sequence[Program]) -> list[list[Program]]:
+    """What is stopped together, stage by stage: the balancer first, so that no request meets a backend that is gone."""
+    stages = [[p for p in programs if p.kind is kind] for kind in (Kind.BALANCER, Kind.BACKEND, Kind.SETUP)]
+    return [stage for stage in stages if stage]

@@ -1,0 +1,270 @@
+"""Keeps programs alive: starts them, sees them get well, brings them back, and ends them in order. Edge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tenfold.errors import PlatformError
+from tenfold.runtime import processes, record
+from tenfold.runtime.life import Life, State, after, is_overdue
+from tenfold.runtime.output import Output, Pipe
+from tenfold.runtime.place import Place
+from tenfold.runtime.probe import status_of
+from tenfold.runtime.processes import Identity, spawn
+from tenfold.runtime.programs import CUT_GRACE_S, KILLED_GRACE_S, Kind, Program, stop_order
+from tenfold.runtime.voice import Voice
+from tenfold.runtime.wording import delay, duration, ending, quoted
+
+# How often a program that starts is asked whether it is well: soon at first, for those that are quick.
+FIRST_ASK_S, LAST_ASK_S = 0.03, 0.25
+
+
+@dataclass(slots=True)
+class Child:
+    """A program and the process that runs it now, if one does."""
+
+    program: Program
+    life: Life = field(default_factory=Life)
+    process: subprocess.Popen[bytes] | None = None
+    identity: Identity | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    well: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """All processes of one platform. Everything happens in the event loop of the main thread.
+
+    secrets  values that are blotted out of the lines of programs that become part of a message
+    """
+
+    def __init__(
+        self, place: Place, about: record.Record, output: Output, voice: Voice, secrets: Sequence[str] = ()
+    ) -> None:
+        self._place, self._about, self._output, self._voice, self._secrets = place, about, output, voice, secrets
+        self._children: dict[str, Child] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        # What a shell that became us had started is not ours to end.
+        self._not_ours = {who.pid for who in processes.descendants()}
+        processes.adopt_orphans()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._notice_endings)
+        self._write()
+
+    async def start(self, programs: Sequence[Program], on_well: Callable[[Program, float], None]) -> None:
+        """Start programs side by side and return when all are well; from then on they are kept alive.
+
+        on_well  called with each program and the seconds it took
+        Raises PlatformError, with its last lines, as soon as one ends or has not got well in its time.
+        """
+        begun_s = time.monotonic()
+        waits: list[asyncio.Task[None]] = []
+        keepers: list[asyncio.Task[None]] = []
+        for program in programs:
+            child = self._children[program.name] = Child(program)
+            keepers.append(asyncio.create_task(self._keep(child)))
+            waits.append(asyncio.create_task(self._announce(child, begun_s, on_well)))
+        self._keepers += keepers
+        everyone_well = asyncio.gather(*waits)
+        watched: set[asyncio.Future[Any]] = {everyone_well, *keepers}
+        try:
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for keeper in keepers:
+                if keeper.done():
+                    keeper.result()
+            await everyone_well
+        finally:
+            everyone_well.cancel()
+            await asyncio.gather(everyone_well, return_exceptions=True)
+
+    async def _announce(self, child: Child, begun_s: float, on_well: Callable[[Program, float], None]) -> None:
+        await child.well.wait()
+        on_well(child.program, time.monotonic() - begun_s)
+
+    async def run_once(self, program: Program, on_line: Callable[[str], None], on_error: Callable[[str], None]) -> int:
+        """Run a program to its end; its lines on stdout and stderr go to the two callables. Returns its exit code.
+
+        Where the voice lets programs draw, stderr is the terminal itself.
+        """
+        child = self._children[program.name] = Child(program)
+        stdout = Pipe(on_line)
+        stderr = None if self._voice.may_draw else Pipe(on_error)
+        self._spawn(child, stdout.write_end, stderr.write_end if stderr else None)
+        await child.ended.wait()
+        assert child.process is not None  # noqa: S101
+        code = processes.ended_with(child.process) or 0
+        # What it left in its session would hold the pipe open, and has no business after it.
+        await self._end(child)
+        for pipe in filter(None, (stdout, stderr)):
+            await pipe.drained(1.0)
+        del self._children[program.name]
+        self._write()
+        return code
+
+    async def broken(self) -> None:
+        """Return never; raise what ended the keeping of a program, which is a bug of ours."""
+        await asyncio.gather(*self._keepers)
+
+    def _spawn(self, child: Child, stdout: int, stderr: int | None) -> None:
+        program = child.program
+        try:
+            child.process = spawn(program.argv, program.environment, self._place.root, stdout=stdout, stderr=stderr)
+        finally:
+            for descriptor in {stdout, stdout if stderr is None else stderr}:
+                os.close(descriptor)
+        child.identity = Identity.of(child.process.pid)
+        child.ended.clear()
+        self._change(child, "spawned")
+        self._notice_endings()  # it may be over already, and its signal with it
+
+    async def _keep(self, child: Child) -> None:
+        """The whole life of a program, until cancelled."""
+        name = child.program.name
+        while True:
+            reason = await self._run(child)
+            since_s, was_up = child.life.since_s, child.life.state is State.UP
+            self._change(child, "ended")
+            if child.life.state is State.FAILED:
+                await self._output.settle()
+                raise PlatformError(self._obituary(child, reason), hint=self._remedy(child))
+            lasted = f" after {duration(time.monotonic() - since_s)}" if was_up else " while starting"
+            self._voice.event(f"{name} {reason}{lasted}; back in {delay(child.life.delay_s)}", bad=True)
+            if child.process:
+                processes.signal_group(child.process.pid, signal.SIGTERM)  # what it left behind
+            await asyncio.sleep(max(0.0, child.life.back_at_s - time.monotonic()))
+            if child.process:
+                await processes.end(child.process, [(signal.SIGKILL, KILLED_GRACE_S)])
+                child.process = None
+
+    async def _run(self, child: Child) -> str:
+        """Start the program and watch it to its end; returns how it ended, as part of a sentence."""
+        try:
+            output = self._output.open(child.program.name)
+            self._spawn(child, output, output)
+        except OSError as error:
+            self._change(child, "spawned")
+            return f"cannot be started ({error.strerror})"
+        assert child.process is not None  # noqa: S101
+        last_answer = await self._got_well(child)
+        if last_answer not in child.program.well:
+            code = processes.ended_with(child.process)
+            if code is not None:
+                return ending(code)
+            said = "no answer" if last_answer is None else f"the last answer: {last_answer}"
+            return f"was not well at {child.program.health} within {delay(child.program.start_s)} ({said})"
+        restarted = child.life.restarts > 0
+        self._change(child, "well")
+        child.well.set()
+        if restarted:
+            self._voice.event(f"{child.program.name} is back (pid {child.process.pid})", bad=False)
+        await child.ended.wait()
+        return ending(processes.ended_with(child.process) or 0)
+
+    async def _got_well(self, child: Child) -> int | None:
+        """Ask until it is well, has ended or its time is over; returns the last status, None for no answer."""
+        program, pause_s, last = child.program, FIRST_ASK_S, None
+        while not child.ended.is_set() and not is_overdue(child.life, time.monotonic(), program.start_s):
+            last = await status_of(program.address, program.health, program.host)
+            # A process that has ended did not answer: then somebody else has its port.
+            if last in program.well and child.process and processes.ended_with(child.process) is None:
+                return last
+            ended = asyncio.ensure_future(child.ended.wait())
+            await asyncio.wait({ended}, timeout=pause_s)
+            ended.cancel()
+            pause_s = min(LAST_ASK_S, pause_s * 1.5)
+        return None if last in program.well else last
+
+    def _obituary(self, child: Child, reason: str) -> str:
+        lines = quoted(self._output.recent(child.program.name), self._secrets)
+        return f"{child.program.name} {reason}; its last lines:\n{lines}"
+
+    def _remedy(self, child: Child) -> str:
+        program = child.program
+        if program.kind is Kind.BALANCER:
+            return f"tenfold check; nginx's own words are in {self._place.log}/nginx-error.log"
+        by_hand = f"PORT={program.address.port} {shlex.join(program.argv)}"
+        return (
+            f"run it by hand in {self._place.root}: {by_hand}\n"
+            f"     (it must answer {program.health} with 200 on 127.0.0.1:{program.address.port})"
+        )
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """End everything: the balancer after its open requests, then the backends, then what they left. Below 10 s.
+
+        hurry  set: SIGKILL at once
+        """
+        for task in self._keepers:
+            task.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self._keepers.clear()
+        for stage in stop_order([child.program for child in self._children.values()]):
+            children = [self._children[program.name] for program in stage]
+            for child in children:
+                self._change(child, "stop")
+            await asyncio.gather(*(self._end(child, hurry) for child in children))
+        # Those that left their group have come to us when their parent ended.
+        strays = [who for who in processes.descendants() if who.pid not in self._not_ours]
+        processes.end_now(strays, 0.0 if hurry.is_set() else 0.3)
+        processes.collect_orphans(set())
+        await self._output.settle()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+        self._place.forget()
+
+    async def _end(self, child: Child, hurry: asyncio.Event | None = None) -> None:
+        program = child.program
+        if child.process:
+            ask = [(signal.SIGTERM, program.grace_s)]
+            if program.kind is Kind.BALANCER:
+                ask = [(signal.SIGQUIT, program.grace_s), (signal.SIGTERM, CUT_GRACE_S)]
+            if not await processes.end(child.process, [*ask, (signal.SIGKILL, KILLED_GRACE_S)], hurry):
+                self._voice.warn(f"{program.name} (pid {child.process.pid}) could not be ended, even by SIGKILL")
+
+    def _notice_endings(self) -> None:
+        for child in self._children.values():
+            if child.process and not child.ended.is_set() and processes.ended_with(child.process) is not None:
+                child.ended.set()
+
+    def names(self) -> list[str]:
+        """Of the programs that are kept alive."""
+        return list(self._children)
+
+    def collect_orphans(self) -> None:
+        """Collect what was adopted and has ended; to be called now and then once all is started."""
+        processes.collect_orphans({child.process.pid for child in self._children.values() if child.process})
+
+    def _change(self, child: Child, event: str) -> None:
+        child.life = after(child.life, event, time.monotonic())
+        self._write()
+
+    def _write(self) -> None:
+        away = time.time() - time.monotonic()
+        entries = tuple(self._entry(child, child.life.since_s + away) for child in self._children.values())
+        try:
+            record.write(replace(self._about, processes=entries), self._place.state)
+        except OSError as error:  # a full disk: the platform goes on, `tenfold status` sees an old state
+            self._voice.warn(f"{self._place.state} cannot be written: {error.strerror}")
+
+    @staticmethod
+    def _entry(child: Child, since: float) -> record.Entry:
+        program, alive = child.program, child.process is not None and child.process.returncode is None
+        identity = child.identity if alive else None
+        return record.Entry(
+            name=program.name,
+            kind=program.kind.value,
+            state=child.life.state.value,
+            since=since,
+            restarts=child.life.restarts,
+            host=program.address.host,
+            port=program.address.port,
+            health=program.health,
+            host_header=program.host,
+            well=list(program.well),
+            pid=identity.pid if identity else None,
+            started=identity.started if identity else None,
+        )

@@ -1,0 +1,1 @@
+"""Tests of the supervisor: decisions as functions, processes as real processes. Edge."""
