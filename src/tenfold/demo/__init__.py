@@ -1,0 +1,1 @@
+"""Platforms that show what Tenfold does, as a user would write them. Pure."""

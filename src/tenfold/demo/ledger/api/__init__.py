@@ -1,0 +1,1 @@
+"""The JSON API: the same functions as the pages, under /api/. Pure."""
