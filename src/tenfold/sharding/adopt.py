@@ -20,6 +20,7 @@ from tenfold.sharding.catalog import (
     ON_THE_CATALOG,
     SCHEMA_VERSION,
     TABLES,
+    check_identity,
     check_version,
     moved_table,
     read_settings,
@@ -110,20 +111,27 @@ def _identify(layout: Layout, settings: dict[str, str] | None) -> Steps[str]:
         if len(others) > 1:
             raise CatalogError("the shards belong to different platforms", hint="correct their urls in tenfold.toml")
         cluster = others[0] if others else (yield Chance()).token
+    yield from _refuse_lost(layout, known)
     for shard, identity in known.items():
-        check_identity(shard, identity, cluster)
+        check_identity(shard, {"cluster": cluster, "shard": shard} | identity, cluster)
         for name, value in (("cluster", cluster), ("shard", shard)):
             if name not in identity:
                 yield Send(shard, "INSERT INTO tf_shard (name, value) VALUES (?, ?)", (name, value))
     return cluster
 
 
-def check_identity(shard: str, identity: dict[str, str], cluster: str) -> None:
-    """Raises CatalogError when a database says that it is another shard, or of another platform."""
-    if identity.get("cluster", cluster) != cluster:
-        raise CatalogError(f"{shard} belongs to another platform", hint="correct its url in tenfold.toml")
-    if identity.get("shard", shard) != shard:
-        raise CatalogError(f"the database of {shard} is {identity['shard']}", hint="correct the urls in tenfold.toml")
+def _refuse_lost(layout: Layout, known: dict[str, dict[str, str]]) -> Steps[None]:
+    """Every shard is named before the first gets a map: one without a name beside a map was another database
+    once. To name it would hide the loss, and to make a new catalog would give its buckets away."""
+    blank = [shard for shard, identity in known.items() if not identity]
+    if not blank:
+        return
+    for shard in layout.shards:
+        if (yield Send(shard, "SELECT 1 FROM tf_bucket LIMIT 1")).rows:
+            raise CatalogError(
+                f"{' and '.join(blank)} held rows of this platform once, and the database is empty now",
+                hint="put its file back, or restore it from a backup; nothing was changed",
+            )
 
 
 def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -> Steps[None]:

@@ -56,8 +56,11 @@ def load(topology: Topology) -> Steps[Catalog]:
     shard = topology.catalog_shard
     settings = yield from read_settings(shard)
     if settings is None or "cluster" not in settings or "initialised" not in settings:
+        identity = yield from read_identity(shard)
+        check_identity(shard, {"shard": shard} | identity | {"cluster": ""}, "")
         raise CatalogError(f"{shard} holds no catalog", hint=_START)
     check_version(settings)
+    check_identity(shard, (yield from read_identity(shard)), settings["cluster"])
     members = tuple(row[0] for row in (yield Send(shard, MEMBERS)).rows)
     missing = [name for name in members if name not in topology.database.shards]
     if missing:
@@ -89,6 +92,27 @@ def read_map(shard: str, settings: dict[str, str]) -> Steps[BucketMap]:
             hint="restore the catalog from a backup; every shard holds a copy of tf_bucket",
         )
     return BucketMap(int(settings["epoch"]), tuple(row[1] for row in rows))
+
+
+def check_identity(shard: str, identity: dict[str, str], cluster: str) -> None:
+    """Raises CatalogError when a database does not say that it is this shard of this platform."""
+    if "cluster" not in identity or "shard" not in identity:
+        raise CatalogError(
+            f"the database of {shard} is not part of the platform: it holds nothing of Tenfold's",
+            hint="correct its url in tenfold.toml, or restore it from a backup",
+        )
+    if identity["cluster"] != cluster:
+        raise CatalogError(f"{shard} belongs to another platform", hint="correct its url in tenfold.toml")
+    if identity["shard"] != shard:
+        raise CatalogError(f"the database of {shard} is {identity['shard']}", hint="correct the urls in tenfold.toml")
+
+
+def read_identity(shard: str) -> Steps[dict[str, str]]:
+    """What a database says that it is; empty for one that Tenfold does not know."""
+    try:
+        return dict((yield Send(shard, IDENTITY)).rows)
+    except StatementError:
+        return {}
 
 
 def check_version(settings: dict[str, str]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from tenfold.errors import RoutingError
 from tenfold.sharding.constraints import Use
+from tenfold.sharding.inserts import settings_of
 from tenfold.sharding.layout import GroupTable
 from tenfold.sharding.plan import Changing
 from tenfold.sharding.statement import Kind, Source, Statement, source
@@ -25,17 +25,11 @@ def plan_changing(statement: Statement, uses: list[Use]) -> Changing | None:
         )
     if statement.kind is Kind.DELETE:
         return _changing(statement, table, tuple(table.reserved), {}) if table.reserved else None
-    settings = {_column(setting): setting for setting in tree.expressions}
-    for fixed in {table.key, table.id_column} - {None}:
-        if fixed in settings:
-            raise RoutingError(
-                f"{table.name}.{fixed} decides where the row lives and is not updated",
-                hint="insert the row under the new key and delete the old one, each by its own key",
-            )
+    settings = settings_of(tree.expressions, table)
     columns = tuple(column for column in table.reserved if column in settings)
     claims: dict[str, Source] = {}
     for column in columns:
-        new = source(settings[column].expression)
+        new = source(settings[column])
         if new is None:
             raise RoutingError(
                 f"the new value of {table.name}.{column} is computed in the statement",
@@ -45,14 +39,13 @@ def plan_changing(statement: Statement, uses: list[Use]) -> Changing | None:
     return _changing(statement, table, columns, claims) if columns else None
 
 
-def _column(setting: exp.Expr) -> str:
-    if not isinstance(setting, exp.EQ) or not isinstance(setting.this, exp.Column):
-        raise RoutingError("SET of several columns at once is not supported yet", hint="write column = value for each")
-    return setting.this.name.lower()
-
-
 def _changing(statement: Statement, table: GroupTable, columns: tuple[str, ...], claims: dict[str, Source]) -> Changing:
     """Cut the WHERE out of the text, so that the probe sees just the rows that the statement will change."""
+    if statement.tree.args.get("with_"):
+        raise RoutingError(
+            f"WITH before {statement.kind.upper()} of the reserved {', '.join(columns)} is not supported yet",
+            hint="write the condition as a sub-query",
+        )
     start = end = None
     before = inside = depth = 0
     for token in statement.tokens:
@@ -66,9 +59,13 @@ def _changing(statement: Statement, table: GroupTable, columns: tuple[str, ...],
         elif kind is TokenType.PLACEHOLDER:
             before, inside = (before + 1, inside) if start is None else (before, inside + 1)
     where = statement.sql[start:end].rstrip().rstrip(";") if start is not None else ""
-    wanted = ", ".join('"' + table.shape.columns[column].name.replace('"', '""') + '"' for column in columns)
+    wanted = ", ".join(_quoted(table.shape.columns[column].name) for column in columns)
     alias = statement.tree.this.args.get("alias")
-    target = f'"{table.name}"' + (f' AS "{alias.name}"' if alias else "")
+    target = _quoted(table.name) + (f" AS {_quoted(alias.name)}" if alias else "")
     slots = tuple(range(before, before + inside)) if statement.positional else None
     probe = f"SELECT {wanted} FROM {target} {where}"  # noqa: S608  # quoted names and the caller's own WHERE
     return Changing(table, columns, probe, slots, claims)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

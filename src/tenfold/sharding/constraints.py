@@ -15,11 +15,13 @@ from sqlglot import exp
 
 from tenfold.errors import CrossShardError, RoutingError
 from tenfold.sharding.layout import Grouped, GroupTable, Layout, Placed
-from tenfold.sharding.statement import Source, source
+from tenfold.sharding.shapes import OWN_PREFIX, ROWID
+from tenfold.sharding.statement import Source, source, target_of
 
 # Functions that stand in FROM and read nothing but their arguments.
 TABLE_FUNCTIONS = {"json_each", "json_tree", "generate_series"}
 _Owner = exp.Select | exp.Update | exp.Delete | exp.Insert
+_OWNERS = (exp.Select, exp.Update, exp.Delete, exp.Insert)
 
 
 @dataclass(eq=False, slots=True)
@@ -45,8 +47,11 @@ class Scope:
     node: exp.Expr
     parent: Scope | None
     uses: list[Use] = field(default_factory=list)
-    # Whether something stands in FROM whose columns are not known here.
+    # Whether something stands in FROM whose columns are not known here, and the names it goes by.
     opaque: bool = False
+    strangers: set[str] = field(default_factory=set)
+    # Names that the SELECT gives to its columns: SQLite takes them for columns where no table has one.
+    outputs: set[str] = field(default_factory=set)
 
 
 def table_names(tree: exp.Expr) -> list[str]:
@@ -61,8 +66,15 @@ def table_names(tree: exp.Expr) -> list[str]:
 def uses_of(tree: exp.Expr, layout: Layout, known: dict[str, GroupTable]) -> list[Use]:
     """All uses of tables in the statement, each with what binds it. `known`: group tables by lower-case name."""
     for cte in tree.find_all(exp.CTE):
-        if cte.alias_or_name.lower() in layout.tables:
+        name = cte.alias_or_name.lower()
+        if name in layout.tables or name.startswith((OWN_PREFIX, "sqlite_")):
             raise RoutingError(f"WITH {cte.alias_or_name} hides the table of that name", hint="name it otherwise")
+    for listed in tree.find_all(exp.In):
+        if listed.args.get("field") is not None:  # `x IN table`: the parser takes the table for a column
+            raise RoutingError(
+                f"IN {listed.args['field'].sql()} is not supported",
+                hint="write IN (SELECT column FROM table), or a list in parentheses",
+            )
     scopes: dict[int, Scope] = {}
     for table in _tables(tree):
         scope = _scope_of(table, scopes)
@@ -81,6 +93,7 @@ def uses_of(tree: exp.Expr, layout: Layout, known: dict[str, GroupTable]) -> lis
 
 def _tables(tree: exp.Expr) -> Iterator[exp.Table]:
     ctes = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
+    target = target_of(tree)  # is a table even where a CTE has its name
     for table in tree.find_all(exp.Table):
         if not isinstance(table.this, exp.Identifier):
             function = table.this.name.lower() if table.this else ""
@@ -88,7 +101,7 @@ def _tables(tree: exp.Expr) -> Iterator[exp.Table]:
                 raise RoutingError(f"the table function {function}() is not routed", hint="leave it out")
         elif table.args.get("db"):
             raise RoutingError(f"{table.sql()} names a database", hint=f"write {table.name} alone")
-        elif table.name.lower() not in ctes:
+        elif table.arg_key != "indexed" and (table is target or table.name.lower() not in ctes):
             yield table
 
 
@@ -96,13 +109,33 @@ def _scope_of(node: exp.Expr, scopes: dict[int, Scope]) -> Scope:
     """The scope that `node` stands in (or is), made with its parents when it is new."""
     owner: exp.Expr = node
     if not isinstance(node, _Owner):
-        owner = node.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Insert) or node.root()
+        owner = node.find_ancestor(*_OWNERS) or node.root()
     if id(owner) not in scopes:
-        above = owner.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Insert)
-        scope = Scope(owner, _scope_of(above, scopes) if above is not None else None)
-        scope.opaque = any(not _is_plain_table(item) for item in _from_items(owner))
+        scope = Scope(owner, _outer(owner, scopes))
+        for item in _from_items(owner):
+            if not _is_plain_table(item):
+                scope.opaque = True
+                scope.strangers |= {inner.alias_or_name.lower() for inner in item.find_all(exp.Table, exp.Subquery)}
+        if isinstance(owner, exp.Select):
+            scope.outputs = {item.alias.lower() for item in owner.expressions if item.alias}
         scopes[id(owner)] = scope
     return scopes[id(owner)]
+
+
+def _outer(owner: exp.Expr, scopes: dict[int, Scope]) -> Scope | None:
+    """The scope whose columns `owner` may name: not that of the SELECT in whose FROM or WITH it stands."""
+    above = owner.find_ancestor(*_OWNERS)
+    if above is None:
+        return None
+    scope = _scope_of(above, scopes)
+    node = owner
+    while node is not above and node.parent is not None:
+        if isinstance(node.parent, exp.CTE):
+            return None
+        if isinstance(node.parent, exp.From | exp.Join) and node.arg_key == "this":
+            return scope.parent
+        node = node.parent
+    return scope
 
 
 def _from_items(owner: exp.Expr) -> Iterator[exp.Expr]:
@@ -134,21 +167,26 @@ def _resolve(column: exp.Expr, scope: Scope) -> tuple[Use, str, Scope] | None:
             has_it = use.table is not None and name in use.table.shape.columns
             if (qualifier and use.alias == qualifier) or (not qualifier and has_it):
                 return (use, name, at) if has_it else None
-        # A table of unknown columns may hold the name: then the outer query is not meant.
-        if not qualifier and (at.opaque or any(use.table is None for use in at.uses)):
+        # Something of unknown columns may hold the name: then the outer query is not meant.
+        if qualifier and qualifier in at.strangers:
+            return None
+        unknown = at.opaque or any(use.table is None for use in at.uses) or name in at.outputs
+        if not qualifier and (unknown or (at.uses and name in ROWID)):
             return None
         at = at.parent
     return None
 
 
 def _conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:
-    if isinstance(node, exp.And):
-        yield from _conjuncts(node.left)
-        yield from _conjuncts(node.right)
-    elif isinstance(node, exp.Paren):
-        yield from _conjuncts(node.this)
-    elif node is not None:
-        yield node
+    waiting = [node]  # no recursion: a chain of AND may be longer than the stack is deep
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, exp.And):
+            waiting += [node.right, node.left]
+        elif isinstance(node, exp.Paren):
+            waiting.append(node.this)
+        elif node is not None:
+            yield node
 
 
 def _conditions(scope: Scope) -> list[tuple[Use, Use]]:
@@ -169,15 +207,21 @@ def _conditions(scope: Scope) -> list[tuple[Use, Use]]:
 
 
 def _using(join: exp.Join, scope: Scope, joined: str, only: str | None) -> list[tuple[Use, Use]]:
-    edges = []
-    names = {column.name.lower() for column in join.args.get("using") or ()}
-    right = next((use for use in scope.uses if use.alias == joined), None)
-    for left in scope.uses:
-        if left is right:
-            break
-        if right and left.table and right.table and left.table.key in names and right.table.key == left.table.key:
-            edges += [(left, right)] if only else [(left, right), (right, left)]
-    return edges
+    """USING compares with the first table to the left that has the column, and with no other."""
+    by_alias = {use.alias: use for use in scope.uses}
+    right = by_alias.get(joined)
+    key = right.table.key if right and right.table else None
+    if right is None or key not in {column.name.lower() for column in join.args.get("using") or ()}:
+        return []
+    for item in _from_items(scope.node):
+        left = by_alias.get(item.alias_or_name.lower()) if _is_plain_table(item) else None
+        if item is join.this or left is None or left.table is None:
+            return []
+        if key in left.table.shape.columns:
+            if left.table.key != key:
+                return []
+            return [(left, right)] if only else [(left, right), (right, left)]
+    return []
 
 
 def _note(part: exp.Expr, scope: Scope, only: str | None) -> list[tuple[Use, Use]]:
@@ -226,16 +270,16 @@ def one_group(uses: list[Use]) -> GroupTable | None:
     """The first group table among the uses; None when there is none. Raises CrossShardError for two groups,
     RoutingError for two types of key."""
     tables = [use.table for use in uses if use.table]
-    odd = next((table for table in tables if table.key_type is not tables[0].key_type), None)
-    if odd:
-        raise RoutingError(
-            f"{tables[0].name}.{tables[0].key} and {odd.name}.{odd.key} are of different types",
-            hint="give the shard key one type in all tables of its group",
-        )
     groups = sorted({table.group for table in tables})
     if len(groups) > 1:
         raise CrossShardError(
             f"the statement joins the groups {' and '.join(groups)}, whose rows live on different shards",
             hint="read them one by one",
+        )
+    odd = next((table for table in tables if table.key_type is not tables[0].key_type), None)
+    if odd:
+        raise RoutingError(
+            f"{tables[0].name}.{tables[0].key} and {odd.name}.{odd.key} are of different types",
+            hint="give the shard key one type in all tables of its group",
         )
     return tables[0] if tables else None

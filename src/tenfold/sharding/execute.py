@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tenfold.errors import CrossShardError, NodeError, StatementError, TenfoldError
 from tenfold.sharding import planner
@@ -16,7 +16,7 @@ from tenfold.sharding.ids import MAX_ID, id_bucket
 from tenfold.sharding.keys import KeyType, bucket_of, canonical
 from tenfold.sharding.layout import Grouped, GroupTable, Layout, group_table
 from tenfold.sharding.plan import AnyShard, ById, ByKey, ByKeys, ByUnique, Everywhere, OnShard, Plan
-from tenfold.sharding.ports import Begin, Commit, Gather, Params, Reply, Rollback, Send, Steps
+from tenfold.sharding.ports import Begin, Commit, Gather, Params, Reply, Rollback, Send, SendMany, Steps
 from tenfold.sharding.reserve import LOOK_UP, Reservations, Transaction, claim_of
 from tenfold.sharding.shapes import read_sqlite_shape
 from tenfold.sharding.statement import Kind, parse, value
@@ -24,6 +24,14 @@ from tenfold.sharding.writes import Writes
 
 PLANS = 4096
 """Plans kept; beyond it the oldest goes."""
+
+
+class Place(NamedTuple):
+    """Where a statement goes: its bucket where it has just one; anywhere: every shard has the same answer."""
+
+    shards: Sequence[str]
+    bucket: int | None = None
+    anywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,8 @@ class Executor:
         if plan.inserting:
             return (yield from self.writes.insert(plan, [params], tx))
         if isinstance(plan.route, Everywhere):
-            return (yield from self._everywhere(plan, params, tx))
-        shards, bucket = yield from self._place(plan, params, tx)
+            return (yield from self._everywhere(plan, [params], tx, many=False))
+        shards, bucket, anywhere = yield from self._place(plan, params, tx)
         if len(shards) > 1:
             if tx is not None:
                 raise CrossShardError(
@@ -70,9 +78,12 @@ class Executor:
         if plan.changing:
             assert bucket is not None  # noqa: S101  # only tables of a group have reserved values
             return (yield from self.writes.change(plan, params, shards[0], bucket, tx))
-        if tx is not None:
+        # A read that any shard answers does not decide which shard the transaction is on.
+        if tx is not None and not (anywhere and tx.shard is None and not plan.writes):
             yield from self.writes.enter(tx, shards[0])
         reply: Reply = yield Send(shards[0], plan.sql, params)
+        if plan.kind is not Kind.INSERT or not reply.rowcount:
+            reply.lastrowid = None  # else it is that of whatever was inserted last on this connection
         return reply
 
     def execute_many(self, sql: str, rows: Sequence[Params], tx: Transaction | None) -> Steps[Reply]:
@@ -82,18 +93,30 @@ class Executor:
             raise StatementError("executemany is for INSERT, UPDATE and DELETE", hint="use execute")
         if plan.inserting:
             return (yield from self.writes.insert(plan, rows, tx))
-        if plan.changing or isinstance(plan.route, Everywhere):
-            done = 0
-            for params in rows:
-                done += (yield from self.execute(sql, params, tx)).rowcount
-            return Reply(rowcount=done)
+        if isinstance(plan.route, Everywhere):
+            return (yield from self._everywhere(plan, rows, tx, many=True))
+        if plan.changing:
+            return (yield from self._one_by_one(sql, rows, tx))
         placed: dict[str, list[Params]] = {}
         for params in rows:
-            shards, _ = yield from self._place(plan, params, tx)
+            shards, _, _ = yield from self._place(plan, params, tx)
             if len(shards) > 1:
                 raise CrossShardError("a row needs several shards", hint="name the shard key in the WHERE")
             placed.setdefault(shards[0], []).append(params)
         return (yield from self.writes.send_batches(plan.sql, placed, tx))
+
+    def _one_by_one(self, sql: str, rows: Sequence[Params], tx: Transaction | None) -> Steps[Reply]:
+        """Changes of reserved values: each row claims and frees by itself, and is committed by itself."""
+        changed = 0
+        for done, params in enumerate(rows):
+            try:
+                changed += (yield from self.execute(sql, params, tx)).rowcount
+            except TenfoldError as error:
+                if not done:
+                    raise
+                said = f"{error} (the first {done} of {len(rows)} rows of parameters are done, the rest is not)"
+                raise type(error)(said, hint=error.hint, retryable=error.retryable) from error
+        return Reply(rowcount=changed)
 
     def plan(self, sql: str) -> Steps[Plan]:
         """Plan a statement and keep the plan. Reads the shape of a table that is met for the first time."""
@@ -106,7 +129,8 @@ class Executor:
                     known[name.lower()] = yield from self.table(placed)
         found = planner.plan(statement, self.layout, known)
         if len(self._plans) >= PLANS:
-            self._plans.pop(next(iter(self._plans)), None)
+            # A copy: other threads add plans meanwhile.
+            self._plans.pop(list(self._plans)[0], None)  # noqa: RUF015
         self._plans[sql] = found
         return found
 
@@ -138,50 +162,51 @@ class Executor:
             return (yield from self.ids.draw(None, tx))
         return (yield from self.ids.draw(bucket_of(key, known.key_type), tx))
 
-    def _place(self, plan: Plan, params: Params, tx: Transaction | None) -> Steps[tuple[Sequence[str], int | None]]:
-        """The shards that a statement goes to, and its bucket where it has just one."""
+    def _place(self, plan: Plan, params: Params, tx: Transaction | None) -> Steps[Place]:
+        """Where a statement goes."""
         route = plan.route
         if isinstance(route, ByKey):
             bucket = self.writes.one_bucket([value(item, params) for item in route.sources], route.key_type)
-            return (self._shard_of(bucket),), bucket
+            return Place((self._shard_of(bucket),), bucket)
         if isinstance(route, OnShard):
-            return (route.shard,), None
+            return Place((route.shard,))
         if isinstance(route, AnyShard):
-            return (tx.shard if tx is not None and tx.shard else self.layout.shards[0],), None
+            return Place((_home(tx) or self.layout.shards[0],), anywhere=True)
         if isinstance(route, ByKeys):
             keys = [value(item, params) for item in route.sources]
             wanted = {self._shard_of(bucket_of(key, route.key_type)) for key in keys if key is not None}
-            return [shard for shard in self.layout.shards if shard in wanted] or self.layout.shards[:1], None
+            return Place([shard for shard in self.layout.shards if shard in wanted] or self.layout.shards[:1])
         if isinstance(route, ById):
             return self._by_id(route, params)
         if isinstance(route, ByUnique):
-            return (yield from self._by_unique(route, params))
-        return self.layout.shards, None
+            return (yield from self._by_unique(route, params, tx))
+        return Place(self.layout.shards)
 
-    def _by_id(self, route: ById, params: Params) -> tuple[Sequence[str], int | None]:
+    def _by_id(self, route: ById, params: Params) -> Place:
         table = route.table
         row_id = canonical(value(route.source, params), KeyType.INTEGER)
         watermark = self.catalog.watermarks.get(table.name.lower())
         if isinstance(row_id, int) and watermark is not None and watermark < row_id <= MAX_ID:
             bucket = id_bucket(row_id)
-            return (self._shard_of(bucket),), bucket
+            return Place((self._shard_of(bucket),), bucket)
         if not route.scatters:
             raise CrossShardError(
                 f"the id {row_id!r} of {table.name} is not one of Tenfold's, so it does not say where the row lives",
                 hint=f"add `{table.key} = ?` to the WHERE, so that it goes to one shard",
             )
-        return self.layout.shards, None
+        return Place(self.layout.shards)
 
-    def _by_unique(self, route: ByUnique, params: Params) -> Steps[tuple[Sequence[str], int | None]]:
+    def _by_unique(self, route: ByUnique, params: Params, tx: Transaction | None) -> Steps[Place]:
         kind = route.table.reserved[route.column]
         claim = claim_of(route.table.name, route.column, value(route.source, params), kind, 0)
         shard = self._shard_of(claim.bucket)
         found = yield Send(shard, LOOK_UP, (claim.scope, claim.digest))
+        if found.rows:
+            return Place((self._shard_of(found.rows[0][0]),), found.rows[0][0])
         # Nobody holds the value: any shard gives the empty answer, with its columns or its COUNT of 0.
-        bucket = found.rows[0][0] if found.rows else claim.bucket
-        return (self._shard_of(bucket),), bucket
+        return Place((_home(tx) or shard,), claim.bucket, anywhere=True)
 
-    def _everywhere(self, plan: Plan, params: Params, tx: Transaction | None) -> Steps[Reply]:
+    def _everywhere(self, plan: Plan, rows: Sequence[Params], tx: Transaction | None, *, many: bool) -> Steps[Reply]:
         route = plan.route
         assert isinstance(route, Everywhere)  # noqa: S101
         if tx is not None and (len(route.shards) > 1 or route.ddl):
@@ -190,26 +215,34 @@ class Executor:
                 f"the statement on {plan.tables[0]} {what}; a transaction has one shard",
                 hint="run it outside the transaction",
             )
+        sends = {
+            shard: SendMany(shard, plan.sql, rows) if many else Send(shard, plan.sql, rows[0]) for shard in route.shards
+        }
         if tx is not None:
             yield from self.writes.enter(tx, route.shards[0])
-            only: Reply = yield Send(route.shards[0], plan.sql, params)
+            only: Reply = yield sends[route.shards[0]]
             return only
-        replies = yield from _on_all(route.shards, plan, params)
+        replies = yield from _on_all(sends, plan.tables[0])
         if route.ddl:
             self._plans.clear()
             self._tables.clear()
         return replies[0]
 
 
-def _on_all(shards: Sequence[str], plan: Plan, params: Params) -> Steps[list[Reply]]:
+def _home(tx: Transaction | None) -> str | None:
+    return tx.shard if tx is not None else None
+
+
+def _on_all(sends: Mapping[str, Send | SendMany], table: str) -> Steps[list[Reply]]:
     """Write to every shard, always in the same order so that two such writers cannot block each other."""
+    shards = list(sends)
     begun: list[str] = []
     replies: list[Reply] = []
     try:
         for shard in shards:
             yield Begin(shard)
             begun.append(shard)
-            replies.append((yield Send(shard, plan.sql, params)))
+            replies.append((yield sends[shard]))
     except TenfoldError:
         for shard in begun:
             yield Rollback(shard)
@@ -223,7 +256,7 @@ def _on_all(shards: Sequence[str], plan: Plan, params: Params) -> Steps[list[Rep
             if position == 0:
                 raise
             raise NodeError(
-                f"{plan.tables[0]}: committed on {', '.join(shards[:position])}, not on {', '.join(shards[position:])}",
+                f"{table}: committed on {', '.join(shards[:position])}, not on {', '.join(shards[position:])}",
                 hint="run the statement again once the shard is back, so that the copies agree",
             ) from error
     return replies

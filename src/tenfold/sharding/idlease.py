@@ -29,47 +29,59 @@ class Ids:
     lock: AbstractContextManager[object]
     source: IdSource | None = None
     token: str = ""
+    # Whether a transaction ran out of ids where none could be leased: the next one leases before it begins.
+    ran_out: bool = False
 
     def draw(self, bucket: int | None, tx: Transaction | None) -> Steps[int]:
         """The next id for a bucket (None: for the key table). Raises NodeError when no window can be had."""
         now_s = (yield Chance()).now_s
         for _ in range(100):
-            if self.source is not None:
-                with self.lock:
-                    found = self.source.draw(bucket, now_s)
-                if found is not None:
-                    return found
+            with self.lock:  # which also keeps another thread from taking the source away meanwhile
+                found = self.source.draw(bucket, now_s) if self.source is not None else None
+            if found is not None:
+                return found
             yield from self._lease(now_s, tx)
         raise NodeError("no id could be drawn", hint="look at the clock of this machine, then try again")
 
     def ahead(self, tx: Transaction) -> Steps[None]:
-        """Before a transaction begins on the catalog's shard: a window that lasts, since none can be leased inside."""
+        """Before a transaction begins on the catalog's shard: a window that lasts, since none can be leased inside.
+
+        Ids may run ahead of the clock, so the clock alone does not say how much of the window is left.
+        """
         now_s = (yield Chance()).now_s
-        if self.source is not None and self.source.window.end - id_clock(now_s) < WINDOW_S // 2:
+        for _ in range(100):
+            source = self.source
+            if source is not None and not self.ran_out and source.window.end - id_clock(now_s) >= WINDOW_S // 2:
+                return
+            self.ran_out = False
             yield from self._lease(now_s, tx)
 
     def give_back(self) -> Steps[None]:
         """At the end of the process: the rest of the window is free for the next one."""
-        if self.source is not None:
-            with self.lock:
-                source, self.source = self.source, None
-            yield Send(self.catalog, _RETURN, (source.used_up_to(), source.window.worker, self.token), aside=True)
+        with self.lock:
+            source, token, self.source = self.source, self.token, None
+        if source is not None:
+            yield Send(self.catalog, _RETURN, (source.used_up_to(), source.window.worker, token), aside=True)
 
     def _lease(self, now_s: float, tx: Transaction | None) -> Steps[None]:
         if tx is not None and tx.shard == self.catalog:
             # A lease written here would vanish with a rollback, and its ids be given twice.
+            self.ran_out = True
             raise NodeError("the ids for this transaction ran out", hint="run the transaction again")
         clock = id_clock(now_s)
-        if self.source is not None:
-            window = self.source.window
+        source = self.source
+        if source is not None:
+            window = source.window
             until = max(clock, window.end) + WINDOW_S
             values = (until, window.worker, self.token, until)
             if (yield Send(self.catalog, _EXTEND, values, aside=True)).rowcount:
                 with self.lock:
-                    if self.source is not None:
-                        self.source.window = Window(window.worker, window.start, until)
+                    if until > source.window.end:  # else another thread was quicker, and has extended it further
+                        source.window = Window(window.worker, window.start, until)
                 return
-            self.source = None  # the lease ran out and another process has the number now
+            with self.lock:
+                if self.source is source:
+                    self.source = None  # the lease ran out and another process has the number now
         yield from self._acquire(clock)
 
     def _acquire(self, clock: int) -> Steps[None]:
@@ -94,4 +106,8 @@ class Ids:
             except ConstraintError:
                 return
         with self.lock:
-            self.token, self.source = token, IdSource(Window(worker, start, until))
+            quicker = self.source is not None  # another thread
+            if not quicker:
+                self.token, self.source = token, IdSource(Window(worker, start, until))
+        if quicker:
+            yield Send(self.catalog, _RETURN, (start, worker, token), aside=True)

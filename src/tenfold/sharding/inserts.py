@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
@@ -11,6 +11,7 @@ from tenfold.errors import CrossShardError, RoutingError, ShardKeyError
 from tenfold.sharding.constraints import Use
 from tenfold.sharding.layout import GroupTable
 from tenfold.sharding.plan import ByKey, Inserting, InsertRow, Plan
+from tenfold.sharding.shapes import ROWID
 from tenfold.sharding.statement import Const, Kind, Source, Statement, source
 
 ID_PARAMETER = "tf_id_"
@@ -25,6 +26,8 @@ def plan_insert(statement: Statement, uses: list[Use], tables: tuple[str, ...], 
             f"rows of {next(use.table.name for use in uses if use.table)} cannot be copied into {uses[0].placed.table}",
             hint="read them first, then insert them with executemany",
         )
+    if tree.args.get("default"):
+        raise ShardKeyError(f"DEFAULT VALUES gives {table.name} no shard key", hint=f"name {table.key} and its value")
     values = tree.expression
     if not isinstance(values, exp.Values):
         raise CrossShardError(
@@ -41,13 +44,13 @@ def plan_insert(statement: Statement, uses: list[Use], tables: tuple[str, ...], 
             raise CrossShardError(
                 f"the sub-query on {use.table.name} may need other shards", hint=f"add `{use.table.key} = ?` to it"
             )
-    keys = {row.key for row in rows if row.key is not None}
-    keys |= {item for use in uses[1:] if use.table for item in use.bound}
+    others = tuple(dict.fromkeys(item for use in uses[1:] if use.table for item in use.bound))
+    keys = dict.fromkeys([*(row.key for row in rows if row.key is not None), *others])
     sql, slots = statement.sql, tuple[int, ...]()
     if table.id_column and table.id_column not in columns:
         sql, slots = _with_id(statement, table.shape.columns[table.id_column].name)
     route = ByKey(tuple(keys), table.key_type)
-    return Plan(Kind.INSERT, sql, route, gives_rows, tables, Inserting(table, rows, slots))
+    return Plan(Kind.INSERT, sql, route, gives_rows, tables, Inserting(table, rows, slots, others))
 
 
 def _columns(tree: exp.Insert, table: GroupTable) -> list[str]:
@@ -56,6 +59,11 @@ def _columns(tree: exp.Insert, table: GroupTable) -> list[str]:
         columns = [column.name.lower() for column in tree.this.expressions]
     else:
         columns = list(table.shape.columns)
+    for position, column in enumerate(columns):
+        if column in columns[:position]:
+            raise RoutingError(f"the column {column} is named twice", hint="name it once")
+        if column in ROWID and column not in table.shape.columns:
+            raise RoutingError(f"{column} is numbered on each shard", hint="name the primary key by its column")
     if table.key not in columns and not table.id_is_key:
         raise ShardKeyError(
             f"the INSERT into {table.name} lacks the shard key {table.key}", hint=f"add {table.key} to its columns"
@@ -77,7 +85,7 @@ def _row(item: exp.Expr, columns: list[str], table: GroupTable) -> InsertRow:
         found = source(named[column])
         if found is None:
             raise RoutingError(
-                f"the value of {table.name}.{column} is computed in the statement: {named[column].sql()}",
+                f"the value of {table.name}.{column} is computed in the statement",
                 hint="compute it in the application and pass it as a parameter",
             )
         return found
@@ -99,6 +107,25 @@ def _row(item: exp.Expr, columns: list[str], table: GroupTable) -> InsertRow:
     return InsertRow(key, row_id, {column: found for column, found in claims.items() if found is not None})
 
 
+def settings_of(settings: Iterable[exp.Expr], table: GroupTable) -> dict[str, exp.Expr]:
+    """Lower-case column → new value, of the SET of an UPDATE or an upsert; refuses what moves the row."""
+    found: dict[str, exp.Expr] = {}
+    for setting in settings:
+        if not isinstance(setting, exp.EQ) or not isinstance(setting.this, exp.Column):
+            raise RoutingError(
+                "SET of several columns at once is not supported yet", hint="write column = value for each"
+            )
+        column = setting.this.name.lower()
+        hidden = column in ROWID and column not in table.shape.columns
+        if hidden or column in (table.key, table.id_column):
+            raise RoutingError(
+                f"{table.name}.{column} decides where the row lives and is not updated",
+                hint="insert the row under the new key and delete the old one, each by its own key",
+            )
+        found[column] = setting.expression
+    return found
+
+
 def _refuse_upsert(tree: exp.Insert, table: GroupTable) -> None:
     conflict = tree.args.get("conflict")
     alternative = str(tree.args.get("alternative") or "").upper()
@@ -108,13 +135,8 @@ def _refuse_upsert(tree: exp.Insert, table: GroupTable) -> None:
             "INSERT that ignores or replaces cannot be told from one that fails",
             hint="write a plain INSERT and catch ConstraintError, or UPDATE the row by its key",
         )
-    for setting in (conflict.expressions if conflict else None) or ():
-        column = setting.this.name.lower() if isinstance(setting, exp.EQ) else ""
-        if column in (table.key, table.id_column):
-            raise RoutingError(
-                f"{table.name}.{column} decides where the row lives and is not updated",
-                hint="insert the row under the new key and delete the old one",
-            )
+    if conflict:
+        settings_of(conflict.expressions or (), table)
 
 
 def _with_id(statement: Statement, column: str) -> tuple[str, tuple[int, ...]]:

@@ -6,11 +6,15 @@ import hashlib
 import re
 from decimal import Decimal
 from enum import StrEnum
+from operator import index
 from uuid import UUID
 
 from tenfold.errors import ShardKeyError
 
 BUCKETS = 4096
+
+_MAX_INTEGER = 2**63
+_EXACT_FLOAT = 2**53
 
 _INTEGER_TEXT = re.compile(r"\s*([+-]?[0-9]+)\s*", re.ASCII)
 _UUID_TEXT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII)
@@ -78,14 +82,23 @@ def _integer(value: object) -> int | None:
         value = int(found[1]) if found and len(found[1]) <= 21 else None
     elif isinstance(value, float):
         # Above 2**53 a float no longer says which integer it means.
-        value = int(value) if value.is_integer() and abs(value) <= 2**53 else None
+        value = int(value) if value.is_integer() and abs(value) <= _EXACT_FLOAT else None
     elif isinstance(value, Decimal):
-        value = int(value) if value.is_finite() and value == value.to_integral_value() else None
-    return value if isinstance(value, int) and -(2**63) <= value < 2**64 else None
+        # The database reads "9007199254740993.0" as a float, too.
+        whole = value.is_finite() and value == value.to_integral_value()
+        exact = whole and (abs(value) <= _EXACT_FLOAT or value.as_tuple().exponent == 0)
+        value = int(value) if exact else None
+    # Beyond 63 bits SQLite turns an integer into a float, and neighbours become one key.
+    # index(), as the str of an enum's member is its name.
+    return index(value) if isinstance(value, int) and -_MAX_INTEGER <= value < _MAX_INTEGER else None
 
 
 def _text(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int | UUID) else None
+    if isinstance(value, str):
+        return str.__str__(value)  # of an enum's member its value, not its name
+    if isinstance(value, int):
+        return str(index(value)) if -_MAX_INTEGER <= value < _MAX_INTEGER else None
+    return str(value) if isinstance(value, UUID) else None
 
 
 def _binary(value: object) -> bytes | None:

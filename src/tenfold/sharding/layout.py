@@ -173,6 +173,11 @@ def _reserved_mistakes(here: str, column: str, shape: TableShape) -> list[str]:
             f'{here}: column "{column}" {why}, so equal values cannot be told by their bytes; '
             "write it as TEXT, INTEGER, BLOB or UUID without COLLATE"
         ]
+    if held.filled:
+        return [
+            f'{here}: column "{column}" is filled by the database when an INSERT leaves it out, and that value would '
+            "not be reserved; write it without DEFAULT and not as a generated column"
+        ]
     return []
 
 
@@ -183,7 +188,7 @@ def _unique_mistakes(placed: Grouped, shape: TableShape, here: str) -> list[str]
         alone = index.columns[0] if len(index.columns) == 1 else None
         kept = placed.key in index.columns or (alone is not None and alone in (*placed.unique, own_id))
         if index.unique and not kept:
-            columns = ", ".join(index.columns)
+            columns = ", ".join(column or "an expression or another collation" for column in index.columns)
             remedy = (
                 f'write unique = {{ {placed.table} = ["{alone}"] }}'
                 if alone

@@ -86,11 +86,13 @@ class Inserting:
 
     id_slots  where in the list of positional parameters the id of each row goes, once it is drawn;
               empty when the statement names the id column itself
+    others    shard keys of its sub-queries: they must lie where the rows go
     """
 
     table: GroupTable
     rows: tuple[InsertRow, ...]
     id_slots: tuple[int, ...] = ()
+    others: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

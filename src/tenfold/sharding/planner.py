@@ -8,7 +8,7 @@ from tenfold.errors import CrossShardError, RoutingError, ShardKeyError
 from tenfold.sharding.changes import plan_changing
 from tenfold.sharding.constraints import Use, one_group, uses_of
 from tenfold.sharding.inserts import plan_insert
-from tenfold.sharding.layout import GroupTable, Layout, Pinned, Referenced, same_shard
+from tenfold.sharding.layout import Grouped, GroupTable, Layout, Pinned, Placed, Referenced, same_shard
 from tenfold.sharding.plan import (
     AnyShard,
     ById,
@@ -21,7 +21,8 @@ from tenfold.sharding.plan import (
     Route,
     Scatter,
 )
-from tenfold.sharding.statement import Const, Kind, Source, Statement
+from tenfold.sharding.shapes import ROWID
+from tenfold.sharding.statement import Const, Kind, Source, Statement, target_of
 
 # Functions of one row that may stand in the columns of a scatter; what is not here may be an aggregate.
 SCALAR = {
@@ -32,7 +33,6 @@ SCALAR = {
 }  # fmt: skip
 # What a connection remembers; connections are pooled, so the answer would be somebody else's.
 CONNECTION_STATE = {"last_insert_rowid", "changes", "total_changes", "last_insert_id", "row_count", "found_rows"}
-_ROWID = {"rowid", "_rowid_", "oid"}
 
 
 def plan(statement: Statement, layout: Layout, known: dict[str, GroupTable]) -> Plan:
@@ -60,6 +60,7 @@ def plan(statement: Statement, layout: Layout, known: dict[str, GroupTable]) -> 
         return Plan(statement.kind, statement.sql, OnShard(shard), rows, tables)
     if group is None:
         return Plan(statement.kind, statement.sql, _reference_route(statement, uses, layout), rows, tables)
+    _refuse_row_numbers(tree, uses)
     if statement.kind is Kind.INSERT:
         return plan_insert(statement, uses, tables, rows)
     changing = plan_changing(statement, uses)
@@ -68,7 +69,7 @@ def plan(statement: Statement, layout: Layout, known: dict[str, GroupTable]) -> 
 
 def _refuse_connection_state(tree: exp.Expr) -> None:
     for function in tree.find_all(exp.Func):
-        name = (function.name if isinstance(function, exp.Anonymous) else function.sql_name()).lower()
+        name = _function_name(function)
         if name in CONNECTION_STATE:
             raise RoutingError(
                 f"{name}() belongs to one connection, and connections are pooled",
@@ -76,33 +77,52 @@ def _refuse_connection_state(tree: exp.Expr) -> None:
             )
 
 
+def _function_name(function: exp.Func) -> str:
+    """Lower-case: the parser's name for it, or the caller's for one that the parser does not know."""
+    return (function.name if isinstance(function, exp.Anonymous) else function.sql_name()).lower()
+
+
+def _is_scalar(function: exp.Expr) -> bool:
+    return isinstance(function, exp.Binary) or (isinstance(function, exp.Func) and _function_name(function) in SCALAR)
+
+
+def _as_written(function: exp.Expr, sql: str) -> str:
+    """The name by which the caller knows a function, for messages: the parser has names of its own."""
+    names = [function.sql(dialect="sqlite").partition("(")[0].lower()]
+    if isinstance(function, exp.Func) and not isinstance(function, exp.Anonymous):
+        names += [name.lower() for name in function.sql_names()]
+    return next((name for name in names if name in sql.lower()), names[0])
+
+
+def _refuse_row_numbers(tree: exp.Expr, uses: list[Use]) -> None:
+    """A row has another rowid on its shard than it would have in one database, and after a move."""
+    for column in tree.find_all(exp.Column):
+        name, qualifier = column.name.lower(), column.table.lower()
+        meant = [use.table for use in uses if use.table and qualifier in ("", use.alias)]
+        if name in ROWID and not any(name in table.shape.columns for table in meant):
+            raise RoutingError(
+                f"{column.name} is numbered anew on each shard", hint="name the primary key by its column"
+            )
+
+
 def _refuse_mixed_target(tree: exp.Expr, uses: list[Use]) -> None:
     """A write on a pinned shard must not change one copy of a reference table."""
     if not isinstance(tree, exp.Select) and uses and isinstance(uses[0].placed, Referenced):
-        target = _target(tree)
-        if target and target == uses[0].placed.table.lower():
+        target = target_of(tree)
+        if target is not None and target.name.lower() == uses[0].placed.table.lower():
             raise RoutingError(
                 f"{uses[0].placed.table} has a copy on every shard and is written on all of them",
                 hint="read the other table first, and pass its values as parameters",
             )
 
 
-def _target(tree: exp.Expr) -> str | None:
-    """Lower-case name of the table that an INSERT, UPDATE or DELETE changes."""
-    node = tree.this
-    if isinstance(node, exp.Schema):
-        node = node.this
-    return node.name.lower() if isinstance(node, exp.Table) else None
-
-
 def _reference_route(statement: Statement, uses: list[Use], layout: Layout) -> Route:
     if statement.kind is Kind.SELECT:
         return AnyShard()
     for function in statement.tree.find_all(exp.Func):
-        name = (function.name if isinstance(function, exp.Anonymous) else function.sql_name()).lower()
-        if name not in SCALAR and not isinstance(function, exp.Binary):
+        if not _is_scalar(function):
             raise RoutingError(
-                f"{name}() may give each copy of {uses[0].placed.table} another value",
+                f"{_as_written(function, statement.sql)}() may give each copy of {uses[0].placed.table} another value",
                 hint="compute it in the application and pass it as a parameter",
             )
     return Everywhere(layout.shards, ddl=False)
@@ -124,8 +144,24 @@ def _plan_ddl(statement: Statement, layout: Layout) -> Plan:
     if len(tables) != 1:
         raise RoutingError("one table at a time", hint="write one statement for each table")
     name = tables[0].name
+    if tables[0].args.get("db"):  # temp.users would hide users on one pooled connection
+        raise RoutingError(f"{tables[0].sql()} names a database", hint=f"write {name} alone")
     shards = layout.shards_of(name)
+    _refuse_unique_index(tree, layout.placed(name))
     return Plan(Kind.DDL, statement.sql, Everywhere(shards, ddl=True), gives_rows=False, tables=(name,))
+
+
+def _refuse_unique_index(tree: exp.Expr, placed: Placed) -> None:
+    index = tree.this
+    if not (isinstance(placed, Grouped) and isinstance(index, exp.Index) and tree.args.get("unique")):
+        return
+    params = index.args.get("params")
+    columns = [item.name.lower() for item in (params.args.get("columns") if params else None) or ()]
+    if placed.key not in columns and not (len(columns) == 1 and columns[0] in placed.unique):
+        raise CrossShardError(
+            f"UNIQUE ({', '.join(columns)}) on {placed.table} lacks the shard key, so no shard alone can keep it",
+            hint=f"add {placed.key} to the index, or declare the column under unique in tenfold.toml",
+        )
 
 
 def _group_route(statement: Statement, uses: list[Use]) -> Route:
@@ -150,15 +186,15 @@ def _group_route(statement: Statement, uses: list[Use]) -> Route:
         lists = use.member.get(first.key)
         return ByKeys(tuple(lists[0]), first.key_type) if lists else Scatter()
     unbound = next(use for use in grouped if not use.bound)
-    raise CrossShardError(reason, hint=_rewrite(unbound, statement))
+    if statement.kind is not Kind.SELECT and uses[0].bound:
+        reason = f"the sub-query on {unbound.alias} may need other shards"
+    raise CrossShardError(reason, hint=_rewrite(unbound, len(uses) > 1))
 
 
-def _rewrite(use: Use, statement: Statement) -> str:
+def _rewrite(use: Use, among_others: bool) -> str:
     table = use.table
     assert table is not None  # noqa: S101
-    name = (
-        f"{use.alias}.{table.key}" if statement.kind is Kind.SELECT and use.alias != table.name.lower() else table.key
-    )
+    name = f"{use.alias}.{table.key}" if among_others or use.alias != table.name.lower() else table.key
     return f"add `{name} = ?` to its WHERE, so that it goes to one shard"
 
 
@@ -195,13 +231,8 @@ def scatter_refusal(statement: Statement, uses: list[Use]) -> str | None:
             return f"{said} over all shards is not supported yet"
     for item in tree.expressions:
         for node in item.find_all(exp.Func, exp.Window):
-            name = (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).lower()
-            if isinstance(node, exp.Window | exp.AggFunc) or (name not in SCALAR and not isinstance(node, exp.Binary)):
-                return f"{name}() over all shards is not supported yet"
-    table = uses[0].table
-    for column in tree.find_all(exp.Column):
-        if column.name.lower() in _ROWID and table and column.name.lower() not in table.shape.columns:
-            return f"{column.name} is numbered anew on each shard"
+            if isinstance(node, exp.Window | exp.AggFunc) or not _is_scalar(node):
+                return f"{_as_written(node, statement.sql)}() over all shards is not supported yet"
     return None
 
 

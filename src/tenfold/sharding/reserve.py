@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tenfold.errors import ConstraintError, NodeError, TenfoldError
+from tenfold.errors import ConstraintError, CrossShardError, NodeError, TenfoldError
 from tenfold.sharding.keys import KeyType, bucket_of, key_bytes
-from tenfold.sharding.ports import Chance, Pause, Reply, Send, SendMany, Steps
+from tenfold.sharding.ports import Chance, Pause, Send, SendMany, Steps
 
 PENDING, KEPT, RELEASING = "pending", "kept", "releasing"
 KEEP, VOID = "kept", "void"
@@ -35,7 +35,10 @@ RESERVE = (
 )
 GIVE_VERDICT = "INSERT INTO tf_verdict (token, verdict, at_s) VALUES (?, ?, ?)"
 _STATE = "SELECT state, token, owner_bucket FROM tf_reservation WHERE scope = ? AND digest = ?"
-_FREE = "UPDATE tf_reservation SET state = ?, token = ?, at_s = ? WHERE scope = ? AND digest = ? AND state = ?"
+_FREE = (
+    "UPDATE tf_reservation SET state = ?, token = ?, at_s = ?"
+    " WHERE scope = ? AND digest = ? AND state = ? AND owner_bucket = ?"
+)
 _MARK = "UPDATE tf_reservation SET state = ? WHERE token = ? AND state = ?"
 _DROP = "DELETE FROM tf_reservation WHERE token = ? AND state = ?"
 _VERDICT = "SELECT verdict FROM tf_verdict WHERE token = ?"
@@ -62,12 +65,16 @@ def claim_of(table: str, column: str, value: object, kind: KeyType, owner_bucket
 
 @dataclass(slots=True)
 class Settlement:
-    """What one statement claims and frees; settled when its transaction has ended."""
+    """What one statement claims and frees; settled when its transaction has ended.
+
+    absent  what it would have freed and found no reservation for: see `still_absent`
+    """
 
     token: str
     owner_shard: str
     claims: Sequence[Claim] = ()
     frees: Sequence[Claim] = ()
+    absent: list[Claim] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -76,6 +83,19 @@ class Transaction:
 
     shard: str | None = None
     settlements: list[Settlement] = field(default_factory=list)
+
+
+def _refuse_twice(claim: Claim, state: str, taken: str | None) -> None:
+    """A statement meets a value that an earlier one of the same transaction claimed or freed."""
+    if state == PENDING and taken is not None:
+        raise ConstraintError(
+            f"{claim.scope}: the value is taken, by this very transaction", hint="choose another value"
+        )
+    # The reservation cannot say "back to what it was before both": waiting for oneself would never end.
+    raise CrossShardError(
+        f"{claim.scope}: this transaction has already changed the row that holds the value",
+        hint="change a unique value once in a transaction, or commit in between",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +117,58 @@ class Reservations:
                     for claim, row in zip(claims, rows, strict=True):
                         yield from self._until(claim, settlement.token, tx, Send(shard, RESERVE, row), KEPT)
             for claim in settlement.frees:
-                values = (RELEASING, settlement.token, now_s, claim.scope, claim.digest, KEPT)
+                values = (RELEASING, settlement.token, now_s, claim.scope, claim.digest, KEPT, claim.owner_bucket)
                 free = Send(self.shard_of(claim.bucket), _FREE, values)
-                yield from self._until(claim, settlement.token, tx, free, None)
+                if not (yield from self._until(claim, settlement.token, tx, free, None)):
+                    settlement.absent.append(claim)
         except TenfoldError:
             yield from self.withdraw(settlement)
             raise
 
-    def _until(self, claim: Claim, token: str, tx: Transaction, attempt: Send, taken: str | None) -> Steps[None]:
-        """Repeat `attempt` while somebody else's statement holds the value, then settle what that one left."""
+    def _until(self, claim: Claim, token: str, tx: Transaction, attempt: Send, taken: str | None) -> Steps[bool]:
+        """Repeat `attempt` while somebody else's statement holds the value, then settle what that one left.
+
+        Returns False when there is nothing to free: nobody holds the value, or the row of another key does.
+        """
         waited = 0.0
         for _ in range(10_000):
             try:
                 if (yield attempt).rowcount:
-                    return
+                    return True
             except ConstraintError:
                 pass
             held = yield Send(attempt.shard, _STATE, (claim.scope, claim.digest))
             if not held.rows:
-                if taken is None:  # nothing to free: the value was never reserved
-                    return
+                if taken is None:
+                    return False
                 continue
             state, other, owner_bucket = held.rows[0]
+            if state == KEPT and taken is None:
+                if owner_bucket != claim.owner_bucket:
+                    return False
+                continue
             if state == taken or other == token:
                 raise ConstraintError(f"{claim.scope}: the value is taken", hint="choose another value")
-            if state != KEPT and waited < self.wait_s:
+            if any(other == settlement.token for settlement in tx.settlements):
+                _refuse_twice(claim, state, taken)
+            if waited < self.wait_s:
                 yield Pause(_POLL_S)
                 waited += _POLL_S
-            elif state != KEPT:
+            else:
                 yield from self._settle_other(attempt.shard, other, self.shard_of(owner_bucket), tx)
         raise NodeError(f"{claim.scope}: the value is fought over", hint="try again")
+
+    def still_absent(self, settlement: Settlement) -> Steps[bool]:
+        """Whether what could not be freed has no reservation even now that its row is locked.
+
+        If it has, the row was changed away and back between the probe and the lock: what the probe saw was
+        another life of the row, and the reservation of this one would be forgotten.
+        """
+        for claim in settlement.absent:
+            held = yield Send(self.shard_of(claim.bucket), _STATE, (claim.scope, claim.digest))
+            if held.rows:
+                return False
+        return True
 
     def _settle_other(self, shard: str, token: str, owner_shard: str, tx: Transaction) -> Steps[None]:
         if tx.shard is not None:
@@ -172,24 +214,39 @@ class Reservations:
                 continue
 
     def sweep(self, shards: Iterable[str], older_than_s: float, keep_verdicts_s: float) -> Steps[int]:
-        """Settle what crashed writers left on `shards`; → how many statements. NodeError for a shard that is down.
+        """Settle what crashed writers left on `shards`; → how many statements.
 
+        One shard that is down does not hold up the others; then NodeError is raised at the end.
         Verdicts go once they are older than `keep_verdicts_s` and every shard was swept: whatever
         waited for them has been settled. A writer that stalls longer than that inside one transaction
         would be the exception; connections time out long before.
         """
         now_s = (yield Chance()).now_s
         settled = 0
+        failures: list[NodeError] = []
         for shard in shards:
-            while True:
-                reply: Reply = yield Send(shard, _UNSETTLED, (KEPT, now_s - older_than_s))
-                for token, owner_bucket in reply.rows:
-                    yield from self.settle(shard, token, self.shard_of(owner_bucket))
-                settled += len(reply.rows)
-                if len(reply.rows) < 500:
-                    break
+            settled += yield from self._sweep_shard(shard, now_s - older_than_s, failures)
+        if failures:
+            raise failures[0]
         for shard in shards:
             yield Send(shard, _FORGET, (now_s - keep_verdicts_s,))
+        return settled
+
+    def _sweep_shard(self, shard: str, before_s: float, failures: list[NodeError]) -> Steps[int]:
+        settled, failed_before, full = 0, len(failures), True
+        while full and len(failures) == failed_before:
+            try:
+                found: Sequence[tuple[str, int]] = (yield Send(shard, _UNSETTLED, (KEPT, before_s))).rows
+            except NodeError as error:
+                failures.append(error)
+                break
+            for token, owner_bucket in found:
+                try:
+                    yield from self.settle(shard, token, self.shard_of(owner_bucket))
+                    settled += 1
+                except NodeError as error:
+                    failures.append(error)
+            full = len(found) == 500
         return settled
 
     def _by_shard(self, claims: Iterable[Claim]) -> dict[str, list[Claim]]:

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
+from sqlglot.tokenizer_core import TokenType
 
 from tenfold.sharding.keys import KeyType
 from tenfold.sharding.ports import Send, Steps
 
 OWN_PREFIX = "tf_"
 """Tables that start with it are Tenfold's own."""
+ROWID = {"rowid", "_rowid_", "oid"}
+"""Names by which SQLite knows the number of a row, where no column has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """name: as declared; declared: its type in the database's words; key_type: how a key in it
-    becomes bytes, None where it cannot be a key; collation: upper-case, BINARY unless declared."""
+    becomes bytes, None where it cannot be a key; collation: upper-case, BINARY unless declared;
+    filled: whether the database has a value for it when an INSERT names none."""
 
     name: str
     declared: str
     key_type: KeyType | None
     collation: str
+    filled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """columns in order, lower-case; "" stands for an expression."""
+    """columns in order, lower-case; "" stands for an expression, and in a unique index for a column that
+    it compares by another collation than BINARY."""
 
     name: str
     columns: tuple[str, ...]
@@ -72,20 +78,23 @@ def sqlite_key_type(declared: str) -> KeyType | None:
     return KeyType.BINARY if "BLOB" in upper else None
 
 
-_COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid"
+_COLUMNS = """
+SELECT name, type, pk, hidden > 1 OR coalesce(upper(dflt_value), 'NULL') <> 'NULL'
+FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid"""
 _INDEXES = """
-SELECT l.name, l."unique", i.name FROM pragma_index_list(?) AS l JOIN pragma_index_xinfo(l.name) AS i
+SELECT l.name, l."unique", CASE WHEN l."unique" AND i.coll <> 'BINARY' THEN NULL ELSE i.name END
+FROM pragma_index_list(?) AS l JOIN pragma_index_xinfo(l.name) AS i
 WHERE i.key = 1 ORDER BY l.seq, i.seqno"""
 _CREATED = "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
 
 
 def read_sqlite_shape(shard: str, table: str) -> Steps[TableShape | None]:
     """Ask a SQLite shard for the shape of `table`; None when it has no such table."""
-    columns = yield Send(shard, _COLUMNS, (table,), aside=True)
+    columns = yield Send(shard, _COLUMNS, (table,))
     if not columns.rows:
         return None
-    indexes = yield Send(shard, _INDEXES, (table,), aside=True)
-    created = yield Send(shard, _CREATED, (table,), aside=True)
+    indexes = yield Send(shard, _INDEXES, (table,))
+    created = yield Send(shard, _CREATED, (table,))
     return sqlite_shape(table, columns.rows, indexes.rows, created.rows[0][0] if created.rows else "")
 
 
@@ -95,10 +104,12 @@ def sqlite_shape(
     """Put the rows of SQLite's pragmas and the table's CREATE statement together."""
     collations = declared_collations(created)
     shape = {
-        name.lower(): Column(name, declared, sqlite_key_type(declared), collations.get(name.lower(), "BINARY"))
-        for name, declared, _ in columns
+        name.lower(): Column(
+            name, declared, sqlite_key_type(declared), collations.get(name.lower(), "BINARY"), bool(filled)
+        )
+        for name, declared, _, filled in columns
     }
-    key = tuple(name.lower() for name, _, _ in sorted((c for c in columns if c[2]), key=lambda c: c[2]))
+    key = tuple(column[0].lower() for column in sorted((c for c in columns if c[2]), key=lambda c: c[2]))
     found: dict[str, tuple[bool, list[str]]] = {}
     for index, unique, column in indexes:
         found.setdefault(index, (bool(unique), []))[1].append((column or "").lower())
@@ -115,12 +126,18 @@ def sqlite_shape(
 
 
 def declared_collations(created: str) -> dict[str, str]:
-    """Collation of each column whose CREATE TABLE names one: lower-case name → upper-case collation."""
-    if "COLLATE" not in created.upper():
-        return {}
-    tree = sqlglot.parse_one(created, dialect="sqlite")
+    """Collation of each column whose CREATE TABLE names one: lower-case name → upper-case collation.
+
+    Read from the tokens: the parser does not know all that SQLite takes (WITHOUT ROWID, ON CONFLICT, "BIG INT").
+    """
     found: dict[str, str] = {}
-    for column in tree.find_all(exp.ColumnDef):
-        for collate in column.find_all(exp.CollateColumnConstraint):
-            found[column.name.lower()] = collate.name.upper()
+    tokens = sqlglot.tokenize(created, dialect="sqlite")
+    depth, column = 0, ""
+    for token, following in pairwise(tokens):
+        kind = token.token_type
+        depth += (kind is TokenType.L_PAREN) - (kind is TokenType.R_PAREN)
+        if depth == 1 and kind in (TokenType.L_PAREN, TokenType.COMMA):
+            column = following.text.lower()
+        elif depth == 1 and kind is TokenType.COLLATE:  # deeper, it is of an index or an expression
+            found[column] = following.text.upper()
     return found

@@ -15,7 +15,8 @@ from sqlglot.tokenizer_core import Token, TokenType
 from tenfold.errors import RoutingError, StatementError
 from tenfold.sharding.ports import Params
 
-_NUMBERED = "tf_param_"
+_OWN = "tf_"
+_NUMBERED = f"{_OWN}param_"
 
 
 class Kind(StrEnum):
@@ -47,7 +48,7 @@ Source = Const | Param
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """sql: as the caller wrote it; tree: parsed; tokens: of `sql`; positional: how many `?` it has."""
+    """sql: as the caller wrote it, with REPLACE spelt out; tree: parsed; tokens: of `sql`; positional: how many `?`."""
 
     sql: str
     kind: Kind
@@ -72,12 +73,14 @@ def parse(sql: str, dialect: str) -> Statement:
     first = tokens[0].text.upper()
     if first in _TRANSACTION:
         raise RoutingError(f"{first} is not sent as SQL", hint="use `with db.transaction() as tx:`")
+    if first == "REPLACE":  # spelt out, as to the tokenizer everything after the short form is one text
+        sql = f"{sql[: tokens[0].start]}INSERT OR REPLACE{sql[tokens[0].end + 1 :]}"
+        tokens = _tokens(sql, dialect)
     numbered, positional = _number_parameters(sql, tokens)
-    # SQLite's REPLACE is spelt out, because the parser knows only the long form.
-    if first == "REPLACE":
-        numbered = "INSERT OR REPLACE" + numbered[len("REPLACE") :]
     try:
-        trees = [tree for tree in sqlglot.parse(numbered, dialect=dialect) if tree is not None]
+        found = sqlglot.parse(numbered, dialect=dialect)
+        # A Semicolon is a comment after the last one.
+        trees = [tree for tree in found if tree is not None and not isinstance(tree, exp.Semicolon)]
     except (SqlglotError, RecursionError) as error:
         where = str(error).partition("\n")[0].replace(_NUMBERED, "?")
         raise StatementError(f"the statement does not parse: {where}", hint="mend the SQL") from None
@@ -115,15 +118,23 @@ def _number_parameters(sql: str, tokens: Sequence[Token]) -> tuple[str, int]:
         if token.token_type is TokenType.PLACEHOLDER:
             if following and following.start == token.end + 1 and following.token_type is TokenType.NUMBER:
                 raise RoutingError("numbered parameters (?1) are not supported", hint="write ? or :name")
-            pieces += [sql[done : token.start], f":{_NUMBERED}{count}"]
+            pieces += [sql[done : token.start], f":{_NUMBERED}{count} "]  # the space, for `x=?AND`
             done, count = token.end + 1, count + 1
         elif token.token_type is TokenType.COLON:
             named = True
+            if following and following.text.startswith(_OWN):
+                raise RoutingError(f"names of parameters that start with {_OWN} are Tenfold's", hint="rename it")
         elif token.token_type is TokenType.MOD and following and sql[token.start : following.end + 1] == "%s":
             raise RoutingError("%s is no parameter here", hint="write ? or :name")
     if named and count:
         raise RoutingError("? and :name are mixed in one statement", hint="use one of the two")
     return "".join([*pieces, sql[done:]]), count
+
+
+def target_of(tree: exp.Expr) -> exp.Table | None:
+    """The table that an INSERT, UPDATE or DELETE changes."""
+    node = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+    return node if isinstance(tree, exp.Insert | exp.Update | exp.Delete) and isinstance(node, exp.Table) else None
 
 
 def source(node: object) -> Source | None:

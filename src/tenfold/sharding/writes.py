@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tenfold.errors import ConstraintError, CrossShardError, NodeError, ShardKeyError, TenfoldError
+from tenfold.errors import (
+    ConstraintError,
+    CrossShardError,
+    NodeError,
+    ShardKeyError,
+    StatementError,
+    TenfoldError,
+)
 from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.idlease import Ids
 from tenfold.sharding.ids import MAX_ID, id_bucket
 from tenfold.sharding.inserts import ID_PARAMETER
-from tenfold.sharding.keys import KeyType, bucket_of
+from tenfold.sharding.keys import KeyType, bucket_of, canonical
 from tenfold.sharding.layout import GroupTable
 from tenfold.sharding.plan import Changing, Inserting, InsertRow, Plan
 from tenfold.sharding.ports import Begin, Chance, Commit, Params, Reply, Rollback, Send, SendMany, Steps
@@ -28,6 +36,21 @@ class Batch:
 
 class _Moved(Exception):
     """The rows to change are no longer those that the probe saw."""
+
+
+_Seen = tuple[Send, list[tuple[object, ...]]]
+"""A probe, and the rows that it gave before anything was claimed."""
+
+
+def refuse_to_leave(tx: Transaction, shards: Sequence[str]) -> None:
+    """Raises CrossShardError when a statement of the transaction needs another shard than the one it is on."""
+    home = tx.shard or next(iter(shards), None)
+    for shard in shards:
+        if shard != home:
+            raise CrossShardError(
+                f"the statement belongs to {shard}, the transaction is on {home}",
+                hint="a transaction has one shard: write the other part outside it, with an outbox row inside",
+            )
 
 
 @dataclass(slots=True)
@@ -54,22 +77,23 @@ class Writes:
 
     def enter(self, tx: Transaction, shard: str) -> Steps[None]:
         """Bring the transaction onto `shard`; the first statement decides which it is."""
+        refuse_to_leave(tx, [shard])
         if tx.shard is None:
             if shard == self.ids.catalog:
                 yield from self.ids.ahead(tx)
             yield Begin(shard)
             tx.shard = shard
-        elif tx.shard != shard:
-            raise CrossShardError(
-                f"the statement belongs to {shard}, the transaction is on {tx.shard}",
-                hint="a transaction has one shard: write the other part outside it, with an outbox row inside",
-            )
 
     def commit(self, tx: Transaction) -> Steps[None]:
-        """Commit. Raises NodeError when the outcome is in doubt; reservations are then settled by the sweeper."""
-        if tx.shard is not None:
-            yield Commit(tx.shard)
-            tx.shard = None
+        """Commit. Raises NodeError when the outcome is in doubt; reservations are then settled by the sweeper.
+        StatementError (a deferred constraint) leaves nothing in doubt: all is undone."""
+        shard, tx.shard = tx.shard, None
+        if shard is not None:
+            try:
+                yield Commit(shard)
+            except StatementError:
+                yield from self.rollback(tx)
+                raise
         for settlement in tx.settlements:
             yield from self.reservations.confirm(settlement)
 
@@ -94,14 +118,16 @@ class Writes:
             batch.rows.append(filled)
             batch.claims += claims
             last_id = last_id if row_id is None else row_id
+        if tx is not None:
+            refuse_to_leave(tx, list(batches))
         if not any(batch.claims for batch in batches.values()):
             if len(rows) == 1:
                 reply = yield from self._send_one(plan.sql, batches, tx)
             else:
                 reply = yield from self.send_batches(plan.sql, {s: b.rows for s, b in batches.items()}, tx)
         else:
-            reply = yield from self._insert_claiming(plan.sql, batches, tx)
-        reply.lastrowid = last_id if plan.inserting.table.id_column else reply.lastrowid
+            reply = yield from self._insert_claiming(plan.sql, batches, len(plan.inserting.rows), tx)
+        reply.lastrowid = (last_id if plan.inserting.table.id_column else reply.lastrowid) if reply.rowcount else None
         return reply
 
     def _send_one(self, sql: str, batches: dict[str, Batch], tx: Transaction | None) -> Steps[Reply]:
@@ -115,6 +141,8 @@ class Writes:
         """Send each shard its rows. Outside a transaction a failure says which shards have theirs."""
         done: list[str] = []
         total = 0
+        if tx is not None:
+            refuse_to_leave(tx, list(batches))
         for shard, rows in batches.items():
             if tx is not None:
                 yield from self.enter(tx, shard)
@@ -125,17 +153,17 @@ class Writes:
             done.append(shard)
         return Reply(rowcount=total)
 
-    def _insert_claiming(self, sql: str, batches: dict[str, Batch], tx: Transaction | None) -> Steps[Reply]:
+    def _insert_claiming(
+        self, sql: str, batches: dict[str, Batch], rows_each: int, tx: Transaction | None
+    ) -> Steps[Reply]:
         done: list[str] = []
         total = Reply()
         for shard, batch in batches.items():
-            if tx is not None and tx.shard not in (None, shard):
-                yield from self.enter(tx, shard)  # refuses
             settlement = Settlement((yield Chance()).token, shard, batch.claims)
             one = len(batch.rows) == 1
             write = Send(shard, sql, batch.rows[0]) if one else SendMany(shard, sql, batch.rows)
             try:
-                reply = yield from self._settled(settlement, write, tx, None)
+                reply = yield from self._settled(settlement, write, rows_each * len(batch.rows), tx, None)
             except TenfoldError as error:
                 raise _partly(error, done, shard) from error
             done.append(shard)
@@ -161,16 +189,18 @@ class Writes:
             if bucket is None:
                 bucket = bucket_of(row_id, table.key_type)
             elif row_id is not None and not table.id_is_key:
-                self._check_id(table, row_id, bucket)
+                row_id = self._checked_id(table, row_id, bucket)
             buckets.add(bucket)
             last_id = row_id
             for column, source in row.claims.items():
                 held = value(source, params)
                 if held is not None:
                     claims.append(claim_of(table.name, column, held, table.reserved[column], bucket))
+        buckets |= {bucket_of(value(item, params), table.key_type) for item in inserting.others}
         if len(buckets) > 1:
             raise CrossShardError(
-                f"the rows of {table.name} have different shard keys, which may live on different shards",
+                f"the rows of {table.name}, or its sub-queries, have different shard keys, "
+                "which may live on different shards",
                 hint="insert them with executemany, one row of parameters each",
             )
         return _filled(inserting, params, ids), buckets.pop(), last_id, claims
@@ -185,15 +215,19 @@ class Writes:
             raise ShardKeyError(f"the shard key {table.name}.{table.key} is NULL", hint="give every row its shard key")
         return bucket_of(key, table.key_type)
 
-    def _check_id(self, table: GroupTable, row_id: object, bucket: int) -> None:
-        """An id from elsewhere must not look like one of Tenfold's that lives on another shard."""
+    def _checked_id(self, table: GroupTable, row_id: object, bucket: int) -> int:
+        """The id as its column holds it. One from elsewhere must not look like one of Tenfold's that lives on
+        another shard; one that carries no bucket might be taken on another shard, and nobody would notice."""
+        found = canonical(row_id, KeyType.INTEGER)
         watermark = self.watermarks.get(table.name.lower())
-        ours = isinstance(row_id, int) and watermark is not None and watermark < row_id <= MAX_ID
-        if ours and isinstance(row_id, int) and id_bucket(row_id) != bucket:
-            raise CrossShardError(
-                f"the id {row_id} of {table.name} would not be found by `WHERE {table.id_column} = ?`",
-                hint=f'leave {table.id_column} out, or draw it with db.new_id("{table.name}", key)',
-            )
+        ours = isinstance(found, int) and watermark is not None and watermark < found <= MAX_ID
+        alone = len(set(self.map.owners)) == 1  # then that shard's own primary key sees every row
+        if isinstance(found, int) and (id_bucket(found) == bucket if ours else alone):
+            return found
+        raise CrossShardError(
+            f"the id {found!r} of {table.name} is not one that Tenfold drew for this shard key",
+            hint=f'leave {table.id_column} out, or draw it with db.new_id("{table.name}", key)',
+        )
 
     # --- UPDATE and DELETE of reserved values ---
 
@@ -206,43 +240,68 @@ class Writes:
             before = list((yield probe).rows)
             settlement = Settlement((yield Chance()).token, shard)
             settlement.claims, settlement.frees = _claims_and_frees(changing, params, bucket, before)
+            write = Send(shard, plan.sql, params)
             try:
-                return (yield from self._settled(settlement, Send(shard, plan.sql, params), tx, (probe, before)))
+                return (yield from self._settled(settlement, write, len(before), tx, (probe, before)))
             except _Moved:
                 continue
         raise NodeError(f"the rows of {changing.table.name} keep changing", hint="try again")
 
     def _settled(
-        self,
-        settlement: Settlement,
-        write: Send | SendMany,
-        tx: Transaction | None,
-        seen: tuple[Send, list[tuple[object, ...]]] | None,
+        self, settlement: Settlement, write: Send | SendMany, rows: int, tx: Transaction | None, seen: _Seen | None
     ) -> Steps[Reply]:
-        """Claim, write with the verdict in one transaction, confirm: see `reserve`."""
+        """Claim, write with the verdict in one transaction, confirm: see `reserve`. rows: how many it must change."""
         own = tx if tx is not None else Transaction()
         yield from self.reservations.make(settlement, own)
-        verdict_given = False
         try:
-            yield from self.enter(own, write.shard)
-            if seen is not None and list((yield seen[0]).rows) != seen[1]:
-                raise _Moved
-            yield from self.reservations.give_verdict(settlement, write.shard)
-            verdict_given = True
-            reply: Reply = yield write
+            if tx is None:
+                yield Begin(write.shard)
+                own.shard = write.shard
+                reply = yield from self._write(settlement, write, rows, seen)
+            else:
+                yield from self.enter(tx, write.shard)
+                reply = yield from self._write_inside(settlement, write, rows, seen)
         except (TenfoldError, _Moved):
             if tx is None:
                 own.settlements.append(settlement)
                 yield from self.rollback(own)
             else:
-                # The caller's transaction goes on without this statement.
-                if verdict_given:
-                    yield Send(write.shard, "DELETE FROM tf_verdict WHERE token = ?", (settlement.token,))
                 yield from self.reservations.withdraw(settlement)
             raise
         own.settlements.append(settlement)
         if tx is None:
             yield from self.commit(own)
+        return reply
+
+    def _write_inside(
+        self, settlement: Settlement, write: Send | SendMany, rows: int, seen: _Seen | None
+    ) -> Steps[Reply]:
+        """The caller's transaction goes on without a statement that fails, and without its verdict."""
+        yield Send(write.shard, "SAVEPOINT tf_write")
+        try:
+            reply = yield from self._write(settlement, write, rows, seen)
+        except (TenfoldError, _Moved):
+            with suppress(TenfoldError):  # the whole transaction is lost, and this statement with it
+                yield Send(write.shard, "ROLLBACK TO tf_write")
+                yield Send(write.shard, "RELEASE tf_write")
+            raise
+        yield Send(write.shard, "RELEASE tf_write")
+        return reply
+
+    def _write(self, settlement: Settlement, write: Send | SendMany, rows: int, seen: _Seen | None) -> Steps[Reply]:
+        """Inside the transaction: see that the rows are those of the probe, give the verdict, write."""
+        if seen is not None:
+            probe, before = seen
+            if list((yield probe).rows) != before or not (yield from self.reservations.still_absent(settlement)):
+                raise _Moved
+        yield from self.reservations.give_verdict(settlement, write.shard)
+        reply: Reply = yield write
+        if reply.rowcount != rows:
+            raise StatementError(
+                f"the database changed {reply.rowcount} rows where the statement changes {rows}: "
+                "an ON CONFLICT clause or a trigger of the table stands in the way of its unique values",
+                hint="take it out of the schema, or the column out of unique in tenfold.toml",
+            )
         return reply
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.sharding.catalog import load
-from tenfold.sharding.engine.pools import AsyncDriver, AsyncPool
+from tenfold.sharding.engine.pools import AsyncDriver, AsyncPool, closed
 from tenfold.sharding.engine.router import (
     Threads,
     member_opener,
@@ -54,7 +54,7 @@ class AsyncDatabase:
         self._executor: Executor | None = new_executor(catalog, topology)
         self._sweeper = Sweeper(topology, catalog)
         self._sweeper.start()
-        survive_forks(self)
+        survive_forks(self, self._pools)
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement; `?` takes a sequence, `:name` a mapping. A write is committed on return.
@@ -122,7 +122,7 @@ class AsyncDatabase:
 
     def _live(self) -> Executor:
         if self._executor is None:
-            raise PlatformError("the database handle is closed", hint="connect again")
+            raise closed()
         return self._executor
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.sharding.catalog import load
-from tenfold.sharding.engine.pools import Pool
+from tenfold.sharding.engine.pools import Pool, closed
 from tenfold.sharding.engine.router import Threads, member_opener, new_executor, read_topology, survive_forks
 from tenfold.sharding.engine.runners import Runner, Session
 from tenfold.sharding.engine.sweeper import Sweeper
@@ -43,12 +43,12 @@ class Database:
             self._close_pools()
             raise
         for pool in self._pools.values():
-            pool.close()  # opened before the cluster was known: the next ones are checked
+            pool.drain()  # opened before the cluster was known: the next ones are checked
         self._topology = topology
         self._executor: Executor | None = new_executor(self._catalog, topology)
         self._sweeper = Sweeper(topology, self._catalog)
         self._sweeper.start()
-        survive_forks(self)
+        survive_forks(self, self._pools)
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement; `?` takes a sequence, `:name` a mapping. A write is committed on return.
@@ -111,7 +111,7 @@ class Database:
 
     def _live(self) -> Executor:
         if self._executor is None:
-            raise PlatformError("the database handle is closed", hint="connect again")
+            raise closed()
         return self._executor
 
     def _close_pools(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tenfold.errors import PlatformError
+from tenfold.errors import NodeDown, PlatformError
 from tenfold.sharding.adopt import Adopted, adopt
+from tenfold.sharding.catalog import read_settings
 from tenfold.sharding.engine.router import one_off_runner
 from tenfold.sharding.engine.sqlite import sqlite_path
 from tenfold.topology.model import Topology
@@ -28,5 +29,14 @@ def initialise(topology: Topology) -> Initialised:
                 f"the directory of {name} cannot be made: {directory}: {error.strerror}",
                 hint=f"make it writable for this user, or change database.shards.{name}.url",
             ) from None
-    with one_off_runner(topology, mode="rwc") as runner:
+    with one_off_runner(topology, mode="rw" if _is_platform(topology) else "rwc") as runner:
         return runner.run(adopt(topology))
+
+
+def _is_platform(topology: Topology) -> bool:
+    """Whether the catalog is complete. Then a file that is not there was lost: a new one would hide that."""
+    with one_off_runner(topology) as runner:
+        try:
+            return "initialised" in (runner.run(read_settings(topology.catalog_shard)) or {})
+        except NodeDown:
+            return False

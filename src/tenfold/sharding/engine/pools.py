@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor as Threads
 from typing import Any, TypeVar
 
-from tenfold.errors import PoolTimeout, TenfoldError
+from tenfold.errors import PlatformError, PoolTimeout, TenfoldError
 from tenfold.sharding.ports import Driver
 
 T = TypeVar("T")
@@ -21,6 +22,11 @@ def _timeout(shard: str, size: int, wait_s: float) -> PoolTimeout:
         f"all {size} connections to {shard} were busy for {wait_s:g} s",
         hint="try again, shorten transactions, or raise database.pool_size",
     )
+
+
+def closed() -> PlatformError:
+    """What a statement gets whose handle was closed, before it or while it ran."""
+    return PlatformError("the database handle is closed", hint="connect again")
 
 
 def abandon(drivers: list[Driver]) -> None:
@@ -42,13 +48,15 @@ class Pool:
         self._idle: list[Driver] = []
         self._out: list[Driver] = []
         self._free = threading.BoundedSemaphore(size)
+        self._held_back = 0
+        self._closed = False
 
     def acquire(self) -> Driver:
         """A connection for this thread alone. Raises PoolTimeout, NodeDown."""
         if not self._free.acquire(timeout=self._wait_s):
             raise _timeout(self.shard, self._size, self._wait_s)
         try:
-            driver = self._idle.pop() if self._idle else self._open()
+            driver = _last(self._idle) or self._open()
         except BaseException:
             self._free.release()
             raise
@@ -58,22 +66,55 @@ class Pool:
     def release(self, driver: Driver, *, broken: bool = False) -> None:
         """Give a connection back, without a transaction; a broken one is closed."""
         self._out.remove(driver)
-        if broken:
+        try:
+            if broken or self._closed:
+                driver.close()
+            else:
+                self._idle.append(driver)
+        finally:
+            self._free.release()
+
+    def drain(self) -> None:
+        """Close what is idle; the next one is opened anew."""
+        while driver := _last(self._idle):
             driver.close()
-        else:
-            self._idle.append(driver)
-        self._free.release()
 
     def close(self) -> None:
-        """Close what is idle; what is out is closed by who holds it."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close what is idle; what is out is closed when it comes back."""
+        self._closed = True
+        self.drain()
+
+    def hold(self, until_s: float) -> None:
+        """Before a fork: wait until nothing is out, at most until the monotonic clock says `until_s`, and close all.
+
+        SQLite counts its locks for each process. A child takes the count over and not the locks, so with a
+        connection open across the fork its own ones lock nothing, and the parent's last close deletes the
+        write-ahead log that the child writes to: what it committed is gone (measured).
+        """
+        while self._held_back < self._size and self._free.acquire(timeout=max(0.0, until_s - time.monotonic())):
+            self._held_back += 1
+        self.drain()
+
+    def resume(self) -> None:
+        """In the parent, after the fork."""
+        while self._held_back:
+            self._held_back -= 1
+            self._free.release()
 
     def forget(self) -> None:
         """In the child of a fork: start anew."""
         abandon(self._idle)
         abandon(self._out)
         self._free = threading.BoundedSemaphore(self._size)
+        self._held_back = 0
+
+
+def _last(idle: list[Driver]) -> Driver | None:
+    # Not "if idle: idle.pop()": between the two another thread may take the last one.
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
 
 
 class AsyncPool:
@@ -86,6 +127,7 @@ class AsyncPool:
         self._idle: list[Driver] = []
         self._out: list[Driver] = []
         self._free = asyncio.Semaphore(size)
+        self._closed = False
 
     async def acquire(self) -> AsyncDriver:
         """A connection for this task alone. Raises PoolTimeout, NodeDown."""
@@ -96,46 +138,60 @@ class AsyncPool:
                 raise _timeout(self.shard, self._size, self._wait_s) from None
         else:
             await self._free.acquire()
-        if self._idle:
-            driver = self._idle.pop()
-        else:
+        driver = _last(self._idle)
+        if driver is None:
             opening = asyncio.get_running_loop().run_in_executor(self._threads(), self._open)
             try:
-                driver = await opening
+                driver = await asyncio.shield(opening)  # else a cancelled task would lose the connection
             except BaseException:
                 opening.add_done_callback(_close_result)
                 self._free.release()
                 raise
         self._out.append(driver)
-        return AsyncDriver(driver, self._threads())
+        return AsyncDriver(driver, self._threads)
 
     def release(self, held: AsyncDriver, *, broken: bool = False) -> None:
         """Give a connection back. One whose statement was cancelled is closed once its thread is done with it:
         no row of it ever reaches another task."""
         self._out.remove(held.driver)
         if held.running is not None and not held.running.done():
-            held.running.add_done_callback(lambda ended: _close_after(ended, held.driver))
-        elif broken or held.cancelled:
+            # Its place comes free only then, so that never more than `size` statements run on the shard.
+            held.running.add_done_callback(lambda ended: self._close_after(ended, held.driver))
+            return
+        if broken or held.cancelled or self._closed:
             held.driver.close()
         else:
             self._idle.append(held.driver)
         self._free.release()
 
+    def _close_after(self, ended: asyncio.Future[Any], driver: Driver) -> None:
+        if not ended.cancelled():
+            ended.exception()  # nobody waits for it any more
+        driver.close()
+        self._free.release()
+
+    def drain(self) -> None:
+        """Close what is idle; the next one is opened anew."""
+        while driver := _last(self._idle):
+            driver.close()
+
     def close(self) -> None:
-        """Close what is idle."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close what is idle; what is out is closed when it comes back."""
+        self._closed = True
+        self.drain()
+
+    def hold(self, until_s: float) -> None:
+        """Before a fork: close what is idle. What is out cannot be waited for: its task runs on this thread."""
+        self.drain()
+
+    def resume(self) -> None:
+        """In the parent, after the fork."""
 
     def forget(self) -> None:
         """In the child of a fork: start anew."""
         abandon(self._idle)
         abandon(self._out)
         self._free = asyncio.Semaphore(self._size)
-
-
-def _close_after(ended: asyncio.Future[Any], driver: Driver) -> None:
-    ended.exception()  # nobody waits for it any more
-    driver.close()
 
 
 def _close_result(opening: asyncio.Future[Driver]) -> None:
@@ -146,14 +202,17 @@ def _close_result(opening: asyncio.Future[Driver]) -> None:
 class AsyncDriver:
     """A blocking driver for one task: each call runs on a thread and is awaited."""
 
-    def __init__(self, driver: Driver, threads: Threads) -> None:
+    def __init__(self, driver: Driver, threads: Callable[[], Threads]) -> None:
         self.driver, self._threads = driver, threads
         self.running: asyncio.Future[Any] | None = None
         self.cancelled = False
 
     async def call(self, method: Callable[..., T], *args: object) -> T:
         """Run one method of the driver. A cancelled caller leaves the connection to be discarded."""
-        running = asyncio.get_running_loop().run_in_executor(self._threads, method, *args)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads(), method, *args)
+        except RuntimeError:  # shut down this very moment
+            raise closed() from None
         self.running = running
         try:
             # The thread cannot be stopped; the shield keeps its future alive, so that its end is noticed.

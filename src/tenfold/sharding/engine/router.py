@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tenfold.sharding.adopt import check_identity
-from tenfold.sharding.catalog import IDENTITY
-from tenfold.sharding.engine.pools import Pool
+from tenfold.errors import StatementError
+from tenfold.sharding.catalog import IDENTITY, check_identity
+from tenfold.sharding.engine.pools import AsyncPool, Pool, closed
 from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sqlite import SqliteDriver, sqlite_path
 from tenfold.sharding.execute import Catalog, Executor
@@ -50,7 +52,7 @@ def member_opener(topology: Topology, shard: str, catalog: Callable[[], Catalog 
         known = catalog()
         if known is not None:
             try:
-                check_identity(shard, dict(driver.execute(IDENTITY, ()).rows), known.cluster)
+                check_identity(shard, _identity(driver), known.cluster)
             except BaseException:
                 driver.close()
                 raise
@@ -59,22 +61,36 @@ def member_opener(topology: Topology, shard: str, catalog: Callable[[], Catalog 
     return open_member
 
 
+def _identity(driver: Driver) -> dict[str, str]:
+    try:
+        return dict(driver.execute(IDENTITY, ()).rows)
+    except StatementError:  # no such table
+        return {}
+
+
 class Threads:
     """A thread pool made when it is first needed, and again after a fork."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     def __call__(self) -> ThreadPoolExecutor:
-        if self._pool is None:
+        """The pool. Raises PlatformError once it is closed."""
+        pool = self._pool
+        if pool is None:
             with self._lock:
-                self._pool = self._pool or ThreadPoolExecutor(THREADS, "tenfold-shard")
-        return self._pool
+                if self._closed:
+                    raise closed()
+                pool = self._pool = self._pool or ThreadPoolExecutor(THREADS, "tenfold-shard")
+        return pool
 
     def close(self) -> None:
         """Wait for what runs and end the threads."""
-        pool, self._pool = self._pool, None
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
 
@@ -89,9 +105,12 @@ def one_off_runner(topology: Topology, mode: str = "rw") -> Iterator[Runner]:
     """A runner over all shards of the file for one errand; its connections are closed after it."""
     threads = Threads()
     pools = {shard: Pool(shard, opener(topology, shard, mode), 2, 5.0) for shard in topology.database.shards}
+    errand = _Errand(pools, threads)
+    survive_forks(errand, pools)
     try:
         yield Runner(pools, threads)
     finally:
+        del _living[errand]
         threads.close()
         for pool in pools.values():
             pool.close()
@@ -104,21 +123,56 @@ class Forkable(Protocol):
         """Drop what belongs to the parent."""
 
 
-_living: weakref.WeakSet[Forkable] = weakref.WeakSet()
+@dataclass(eq=False)
+class _Errand:
+    """The connections of a `one_off_runner`."""
+
+    pools: Mapping[str, Pool]
+    threads: Threads
+
+    def after_fork(self) -> None:
+        for pool in self.pools.values():
+            pool.forget()
+        self.threads.forget()
 
 
-def survive_forks(handle: Forkable) -> None:
-    """Have `handle.after_fork()` called in every child that this process forks."""
-    _living.add(handle)
+FORK_WAIT_S = 2.0
+"""How long a fork waits for statements of other threads to end."""
+_living: weakref.WeakKeyDictionary[Forkable, Mapping[str, Pool | AsyncPool]] = weakref.WeakKeyDictionary()
+_forking = threading.Lock()
+
+
+def survive_forks(handle: Forkable, pools: Mapping[str, Pool | AsyncPool]) -> None:
+    """Have none of `pools` connected while this process forks, and `handle.after_fork()` called in the child."""
+    _living[handle] = pools
+
+
+def _living_pools() -> list[Pool | AsyncPool]:
+    return [pool for pools in list(_living.values()) for pool in pools.values()]
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    until_s = time.monotonic() + FORK_WAIT_S
+    for pool in _living_pools():
+        pool.hold(until_s)
+
+
+def _in_parent() -> None:
+    for pool in _living_pools():
+        pool.resume()
+    _forking.release()
 
 
 def _in_child() -> None:
+    global _forking
+    _forking = threading.Lock()
     for handle in list(_living):
         handle.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
 
 
 def new_executor(catalog: Catalog, topology: Topology) -> Executor:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_all
 from typing import Any, Generic, TypeVar
 
-from tenfold.errors import NodeDown, TenfoldError
+from tenfold.errors import NodeDown, NodeError, TenfoldError
 from tenfold.sharding.engine.pools import AsyncDriver, AsyncPool, Pool
 from tenfold.sharding.ports import (
     Begin,
@@ -147,6 +147,13 @@ def _perform(driver: Driver, effect: Send | SendMany) -> Reply:
     return driver.execute_many(effect.sql, effect.rows)
 
 
+def _cancelled(shard: str) -> NodeError:
+    return NodeError(
+        f"a statement of the transaction on {shard} was cancelled, and all of it is undone",
+        hint="leave the transaction and run all of it again",
+    )
+
+
 class AsyncRunner:
     """Runs steps in the calling task."""
 
@@ -174,11 +181,8 @@ class AsyncRunner:
 
     async def abort(self, session: Session[AsyncDriver]) -> None:
         """Roll back whatever is open. A connection in mid-statement is closed instead, which rolls back too."""
-        for shard, held in list(session.open.items()):
-            if held.cancelled:
-                self._pools[shard].release(session.open.pop(shard), broken=True)
-            else:
-                await self._do(Rollback(shard), session)
+        for shard in list(session.open):
+            await self._do(Rollback(shard), session)
 
     async def _do(self, effect: Effect, session: Session[AsyncDriver]) -> object:
         if isinstance(effect, Send | SendMany):
@@ -209,6 +213,11 @@ class AsyncRunner:
             return
         broken = True
         try:
+            if held.cancelled:
+                # Its statement still runs on a thread. Closing the connection rolls back; waiting would take as long.
+                if isinstance(effect, Commit):
+                    raise _cancelled(effect.shard)
+                return
             await held.call(held.driver.commit if isinstance(effect, Commit) else held.driver.rollback)
             broken = False
         except TenfoldError:
@@ -220,6 +229,8 @@ class AsyncRunner:
     async def _send(self, effect: Send | SendMany, session: Session[AsyncDriver]) -> Reply:
         held = None if effect.aside else session.open.get(effect.shard)
         if held is not None:
+            if held.cancelled:
+                raise _cancelled(effect.shard)
             return await held.call(_perform, held.driver, effect)
         pool = self._pools[effect.shard]
         held = await pool.acquire()

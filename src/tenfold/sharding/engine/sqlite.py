@@ -16,10 +16,11 @@ from tenfold.errors import ConfigError, ConstraintError, NodeDown, NodeError, St
 from tenfold.sharding.ports import Params, Reply
 
 _NATIVE = {int, str, float, bytes, type(None), bool, bytearray, memoryview}
-_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 # The file or the machine, not the statement: code → what to do.
 _BROKEN = {
-    sqlite3.SQLITE_CANTOPEN: "see that the file exists and may be opened; `tenfold shard init` creates it",
+    sqlite3.SQLITE_CANTOPEN: "see that the file exists and may be opened; of a new platform, `tenfold shard init` "
+    "creates it; one that was lost comes back from a backup",
     sqlite3.SQLITE_IOERR: "look at the disk",
     sqlite3.SQLITE_FULL: "make room on the disk",
     sqlite3.SQLITE_READONLY: "make the file and its directory writable for this user",
@@ -44,6 +45,7 @@ class SqliteDriver:
         """Open `path`; mode "rw", "rwc" (creates the file) or "ro". Raises NodeDown."""
         self._shard = shard
         self._wait_s = lock_wait_s
+        self._begun = self._lost = False
         with self._errors():
             self._connection = sqlite3.connect(
                 f"file:{quote(str(path.absolute()))}?mode={mode}",
@@ -60,6 +62,7 @@ class SqliteDriver:
 
     def execute(self, sql: str, params: Params) -> Reply:
         """Run one statement: in the open transaction, else in one of its own."""
+        self._refuse_lost()
         with self._errors():
             cursor = self._connection.execute(sql, _adapted(params))
             if cursor.description is None:
@@ -70,6 +73,7 @@ class SqliteDriver:
 
     def execute_many(self, sql: str, rows: Sequence[Params]) -> Reply:
         """Run one statement for each row of parameters, all or none."""
+        self._refuse_lost()
         inside = self._connection.in_transaction
         with self._errors():
             self._connection.execute("SAVEPOINT tf_many" if inside else "BEGIN IMMEDIATE")
@@ -89,28 +93,43 @@ class SqliteDriver:
         """Open a transaction that may write: the lock is taken now, not at the first write."""
         with self._errors():
             self._connection.execute("BEGIN IMMEDIATE")
+        self._begun = True
 
     def commit(self) -> None:
         """Commit."""
+        self._refuse_lost()
         with self._errors():
             self._connection.execute("COMMIT")
+        self._begun = False
 
     def rollback(self) -> None:
         """Undo what the open transaction did; nothing when none is open."""
         with self._errors():
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+        self._begun = self._lost = False
 
     def close(self) -> None:
         """Close; an open transaction is rolled back."""
         self._connection.close()
+
+    def _refuse_lost(self) -> None:
+        """Some errors (a full disk, OR ROLLBACK, a trigger) end the transaction. What follows in it would be
+        committed statement by statement, and the caller told that all of it was one."""
+        if self._begun and (self._lost or not self._connection.in_transaction):
+            raise NodeError(
+                f"{self._shard} has undone the transaction after an earlier error in it",
+                hint="leave the transaction, mend what the earlier error says, and run all of it again",
+            )
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeEncodeError) as error:
-            raise self._translated(error) from error
+            known = self._translated(error)
+            self._lost = self._lost or isinstance(known, NodeDown)
+            raise known from error
 
     def _translated(self, error: Exception) -> Exception:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -39,8 +39,8 @@ class Sweeper:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        # Spread over the processes of a host, which start together.
-        while not self._stop.wait(EVERY_S * random.uniform(0.5, 1.5)):  # noqa: S311
+        # Spread over the processes of a host, which start together; forked ones share the state of `random`.
+        while not self._stop.wait(EVERY_S * random.SystemRandom().uniform(0.5, 1.5)):
             try:
                 sweep(self._topology, self._catalog)
             except TenfoldError:
