@@ -202,8 +202,10 @@ def test_started_as_root_the_workers_are_an_ordinary_account_that_can_do_its_wor
 ) -> None:
     with site(kind, open_directory / "var") as running:
         assert running.prepared.warnings == []
-        workers = psutil.Process(running.nginx.pid).children()
-        assert all(worker.uids().effective != 0 for worker in workers)
+        master = psutil.Process(running.nginx.pid)
+        # A worker begins as root and drops it; one that is just being born may be gone again.
+        wait_for(lambda: [w for w in master.children() if w.uids().effective != 0], "workers are an ordinary account")
+        wait_for(lambda: all(w.uids().effective != 0 for w in master.children()), "all workers are")
         assert len(running.ask("/big/3000000").body) == 3_000_000
         assert running.ask("/upload", method="POST", body=b"x" * 1_000_000).status == 200
 

@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS transactions (
     party      VARCHAR(80) NOT NULL,
     note       VARCHAR(200) NOT NULL,
     created_at BIGINT NOT NULL,
-    KEY transactions_user (user_id, account, id),
+    KEY transactions_user (user_id, account, created_at, id),
     CHECK (amount <> 0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 

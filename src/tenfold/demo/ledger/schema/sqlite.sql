@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS transactions (
     note       TEXT NOT NULL,
     created_at INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS transactions_user ON transactions (user_id, account, id);
+CREATE INDEX IF NOT EXISTS transactions_user ON transactions (user_id, account, created_at, id);
 
 -- Transfers sent; the id is the transfer's. done_at is set once the receiver has been credited.
 CREATE TABLE IF NOT EXISTS outbox (

@@ -23,9 +23,13 @@ _SELECT = {
 }
 _HISTORY = (
     "SELECT id, amount, kind, ref, party, note, created_at FROM transactions"
-    " WHERE user_id = ? AND account = 'wallet' {} ORDER BY id DESC LIMIT ?"
+    " WHERE user_id = ? AND account = 'wallet' {} ORDER BY created_at DESC, id DESC LIMIT ?"
 )
-_NEWEST, _OLDER = _HISTORY.format(""), _HISTORY.format("AND id < ?")
+# By time and not by id alone: within one second the ids of two backends are not in the order of time.
+_NEWEST, _OLDER = (
+    _HISTORY.format(""),
+    _HISTORY.format("AND (created_at, id) < (SELECT created_at, id FROM transactions WHERE user_id = ? AND id = ?)"),
+)
 
 
 class Money:
@@ -85,14 +89,14 @@ class Money:
         return Movement(earlier, kind, row["amount"], row["note"], row["created_at"], replayed=True)
 
     async def history(self, user_id: int, before: int | None, limit: int) -> list[Entry]:
-        """At most `limit` entries of the wallet, newest first, those with an id below `before`.
+        """At most `limit` entries of the wallet, newest first, those older than the entry `before`.
 
-        Paging by the id of the last entry seen costs the same on every page, and what is added meanwhile
+        Paging by the last entry seen costs the same on every page, and what is added meanwhile
         neither repeats nor hides a row.
         """
         found = await (
             self._db.execute(_NEWEST, (user_id, limit))
             if before is None
-            else self._db.execute(_OLDER, (user_id, before, limit))
+            else self._db.execute(_OLDER, (user_id, user_id, before, limit))
         )
         return [Entry(*row) for row in found]
