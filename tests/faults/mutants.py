@@ -1,0 +1,121 @@
+"""The protocol of reservations with one rule taken out of it each time. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenfold.sharding.ports import Chance, Reply, Send, SendMany, Steps
+from tenfold.sharding.reserve import KEEP, RELEASING, Claim, Reservations, Settlement, Transaction
+from tenfold.sharding.writes import Writes
+
+_Seen = tuple[Send, list[tuple[object, ...]]]
+
+
+class NoVerdict(Reservations):
+    """The writer does not say on the row's shard that it committed."""
+
+    def give_verdict(self, settlement: Settlement, shard: str) -> Steps[None]:
+        yield Chance()
+
+
+class VerdictIsOnlyRead(Reservations):
+    """Whoever tidies up takes the lack of a verdict for one, without putting it down."""
+
+    def settle(self, shard: str, token: str, owner_shard: str) -> Steps[None]:
+        verdict = yield Send(owner_shard, "SELECT verdict FROM tf_verdict WHERE token = ?", (token,))
+        yield from self._apply(shard, token, kept=bool(verdict.rows) and verdict.rows[0][0] == KEEP)
+
+
+class FreedBeforeTheRowHasGone(Reservations):
+    """An old value is given up at once, not after the commit."""
+
+    def make(self, settlement: Settlement, tx: Transaction) -> Steps[None]:
+        yield from super().make(settlement, tx)
+        for claim in settlement.frees:
+            drop = "DELETE FROM tf_reservation WHERE token = ? AND state = ?"
+            yield Send(self.shard_of(claim.bucket), drop, (settlement.token, RELEASING))
+
+
+class FreesWhoeverHoldsIt(Reservations):
+    """The mark on a value that goes is put on whatever reservation the value has, another row's too."""
+
+    def _until(self, claim: Claim, token: str, tx: Transaction, attempt: Send, taken: str | None) -> Steps[bool]:
+        if taken is None:
+            sql, rule, _ = attempt.sql.partition(" AND owner_bucket = ?")
+            assert rule
+            attempt = Send(attempt.shard, sql, list(attempt.params)[:-1])
+        return (yield from super()._until(claim, token, tx, attempt, taken))
+
+
+class AbsentIsNeverReserved(Reservations):
+    """A reservation that was not there to be freed is not looked for again once the row is locked."""
+
+    def still_absent(self, settlement: Settlement) -> Steps[bool]:
+        yield Chance()
+        return True
+
+
+class NothingIsSwept(Reservations):
+    """What a dead writer left stays."""
+
+    def sweep(self, *_: object) -> Steps[int]:
+        yield Chance()
+        return 0
+
+
+class WrittenBeforeReserved(Writes):
+    """The row comes first, its reservation after the commit."""
+
+    def _settled(
+        self, settlement: Settlement, write: Send | SendMany, rows: int, tx: Transaction | None, seen: _Seen | None
+    ) -> Steps[Reply]:
+        own = tx if tx is not None else Transaction()
+        yield from self.enter(own, write.shard)
+        reply: Reply = yield write
+        if tx is None:
+            yield from self.commit(own)
+        yield from self.reservations.make(settlement, own)
+        yield from self.reservations.confirm(settlement)
+        return reply
+
+
+class RowsAreNotLookedAtAgain(Writes):
+    """What the probe saw is believed, though it held no lock."""
+
+    def _write(self, settlement: Settlement, write: Send | SendMany, rows: int, seen: _Seen | None) -> Steps[Reply]:
+        return (yield from super()._write(settlement, write, rows, None))
+
+
+class ConfirmedBeforeTheCommit(Writes):
+    """The reservation is kept before it is certain that the row is."""
+
+    def commit(self, tx: Transaction) -> Steps[None]:
+        for settlement in tx.settlements:
+            yield from self.reservations.confirm(settlement)
+        yield from super().commit(tx)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A protocol without a rule, and where that shows: the case of `cases.CASES`, the bounds of the schedules;
+    slow: only after seconds of them."""
+
+    case: str
+    switches: int
+    faults: int
+    reservations: type[Reservations] = Reservations
+    writes: type[Writes] = Writes
+    slow: bool = False
+
+
+MUTANTS = {
+    "no verdict": Mutant("two sign-ups on two shards", 0, 1, NoVerdict),
+    "verdict is only read": Mutant("two sign-ups on two shards", 1, 0, VerdictIsOnlyRead),
+    "freed before the row has gone": Mutant("one leaves, another takes the address", 1, 0, FreedBeforeTheRowHasGone),
+    "absent is never reserved": Mutant("away and back while it is deleted", 3, 0, AbsentIsNeverReserved),
+    "frees whoever holds it": Mutant("away, another's, and back", 3, 0, FreesWhoeverHoldsIt, slow=True),
+    "nothing is swept": Mutant("a transaction that rolls back", 0, 1, NothingIsSwept),
+    "written before reserved": Mutant("two sign-ups on two shards", 1, 0, writes=WrittenBeforeReserved),
+    "rows are not looked at again": Mutant("one renamed twice at once", 1, 0, writes=RowsAreNotLookedAtAgain),
+    "confirmed before the commit": Mutant("two sign-ups on two shards", 0, 1, writes=ConfirmedBeforeTheCommit),
+}

@@ -1,0 +1,76 @@
+"""At every moment of every order of steps: one user an address, and a reservation that leads to it. Edge."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenfold.sharding.reserve import Reservations
+from tenfold.sharding.writes import Writes
+from tests.faults.cases import A2, B2, CASES, A, B, X, Y, Z
+from tests.faults.conftest import LONG
+from tests.faults.mutants import MUTANTS
+from tests.faults.world import LEAVE, RENAME, SIGN_UP, Exhaustive, Program, Random, World, statements, transaction
+
+
+@pytest.fixture
+def world(memory: Path) -> Iterator[World]:
+    """Two shards and room for four writers."""
+    made = World(memory, 4)
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(3600 if LONG else 60)
+@pytest.mark.parametrize("name", CASES)
+def test_every_order_of_two_writers_with_one_dying_anywhere(world: World, name: str) -> None:
+    case, executor = CASES[name], world.executor(Reservations, Writes, 0.0)
+    outcomes = set()
+    # (switches between writers that could both go on, faults): every schedule within these bounds is run.
+    for switches, faults in [(3, 0), (2, 1), (1, 2)] if LONG else [(case.switches, 0), (0, 1)]:
+        for schedule in Exhaustive(switches).runs():
+            broken = world.run(executor, case.users, case.programs, schedule, faults)
+            outcomes.add(tuple(actor.outcome for actor in world.actors))
+            assert broken == [], (name, schedule, [actor.outcome for actor in world.actors])
+    # That the test tests something: writers died, and some order let each of them have its way.
+    assert any("dead" in outcome for outcome in outcomes)
+    for writer in range(2):
+        assert any("ok" in outcome[writer] for outcome in outcomes) is case.works, outcomes
+
+
+@pytest.mark.timeout(3600 if LONG else 60)
+@pytest.mark.parametrize("wait_s", [0.0, 0.04])
+def test_many_writers_in_random_order_with_losses(world: World, wait_s: float) -> None:
+    executor = world.executor(Reservations, Writes, wait_s)
+    first = random.randrange(10**9) if LONG else 0
+    for seed in range(first, first + (5000 * LONG or 150)):
+        drawn = random.Random(seed)
+        users = {
+            user: email for user, email in zip((A, B), drawn.sample([X, Y, Z], 2), strict=True) if drawn.random() < 0.7
+        }
+        programs = [_program(drawn) for _ in range(drawn.randint(2, 4))]
+        schedule = Random(seed, fault=0.05)
+        broken = world.run(executor, users, programs, schedule, faults=drawn.choice([0, 1, 3]))
+        assert broken == [], (schedule, [actor.outcome for actor in world.actors])
+
+
+def _program(drawn: random.Random) -> Program:
+    def one() -> tuple[str, tuple[object, ...]]:
+        sql = drawn.choice([SIGN_UP, RENAME, RENAME, LEAVE])
+        user, email = drawn.choice([A, A2, B, B2]), drawn.choice([X, Y, Z, Z, None])
+        return sql, {SIGN_UP: (user, email), RENAME: (email, user), LEAVE: (user,)}[sql]
+
+    each = [one() for _ in range(drawn.randint(1, 3))]
+    return transaction(*each, commits=drawn.random() < 0.7) if drawn.random() < 0.3 else statements(*each)
+
+
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if LONG or not mutant.slow])
+def test_without_any_one_rule_the_invariant_breaks(world: World, name: str) -> None:
+    mutant = MUTANTS[name]
+    executor, case = world.executor(mutant.reservations, mutant.writes, 0.0), CASES[mutant.case]
+    runs = Exhaustive(mutant.switches).runs()
+    broken = (world.run(executor, case.users, case.programs, schedule, mutant.faults) for schedule in runs)
+    assert any(broken), f"{name}: as good as the protocol"

@@ -1,0 +1,350 @@
+"""Statements run step by step, in any order, stopped anywhere: a model checker over real SQLite files. Edge.
+
+An `Actor` is one writer: the generator of a statement or of a transaction. The world performs its effects
+one at a time, each actor on connections of its own, so that locks are SQLite's. Which actor goes next, and
+whether one dies or loses its connection first, is asked of a `Schedule`: an exhaustive one goes through
+every answer (with at most so many switches between actors that could go on, as in Musuvathi and Qadeer,
+"Iterative context bounding"), a random one draws them from a seed.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from tenfold.errors import NodeDown, NodeError, TenfoldError
+from tenfold.sharding.buckets import BucketMap, first_fill
+from tenfold.sharding.catalog import ON_EVERY_SHARD, ON_THE_CATALOG
+from tenfold.sharding.engine.sqlite import SqliteDriver
+from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.keys import KeyType, bucket_of
+from tenfold.sharding.layout import Grouped, Layout
+from tenfold.sharding.ports import Begin, Chance, Commit, Drawn, Effect, Gather, Pause, Rollback, Send, SendMany, Steps
+from tenfold.sharding.reserve import KEPT, RESERVE, Reservations, Transaction, claim_of
+from tenfold.sharding.writes import Writes
+from tests.sharding.engine.sites import broken_rules
+
+SHARDS = ("shard_0", "shard_1")
+SIGN_UP = "INSERT INTO users (id, email) VALUES (?, ?)"
+RENAME = "UPDATE users SET email = ? WHERE id = ?"
+LEAVE = "DELETE FROM users WHERE id = ?"
+LAYOUT = Layout({"users": Grouped("users", "user", "id", ("email",), False)}, SHARDS, "shard_0")
+OWNERS = first_fill(dict.fromkeys(SHARDS, 1))
+Program = Callable[[Executor], Steps[Any]]
+
+
+class Schedule(Protocol):
+    """Answers what happens next."""
+
+    def choose(self, options: Sequence[tuple[str, int]]) -> int:
+        """The position of one of `options`: (what, actor). The first is to go on with who went last."""
+
+
+@dataclass(slots=True)
+class Actor:
+    """One writer. outcome: "", then "dead", or of each statement "ok" or the name of its error."""
+
+    steps: Steps[Any]
+    drivers: dict[str, SqliteDriver]
+    effect: Effect | None = None
+    open: set[str] = field(default_factory=set)
+    blocked: bool = False
+    outcome: str = ""
+
+
+class World:
+    """Two shards, emptied before each run."""
+
+    def __init__(self, root: Path, actors: int) -> None:
+        self._paths = {shard: root / f"{shard}.db" for shard in SHARDS}
+        self._look = {shard: SqliteDriver(shard, path, 0, mode="rwc") for shard, path in self._paths.items()}
+        for driver in self._look.values():
+            for statement in (
+                *ON_EVERY_SHARD,
+                *ON_THE_CATALOG,
+                "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT)",
+            ):
+                driver.execute(statement, ())
+        self._drivers = [
+            {shard: SqliteDriver(shard, path, 0) for shard, path in self._paths.items()} for _ in range(actors + 1)
+        ]
+        self._now_s, self._tokens = 0.0, 0
+        self.actors: list[Actor] = []
+
+    def close(self) -> None:
+        for driver in [*self._look.values(), *(d for drivers in self._drivers for d in drivers.values())]:
+            driver.close()
+
+    def executor(self, reservations: type[Reservations], writes: type[Writes], wait_s: float) -> Executor:
+        """A router over the two shards, with the rules of these classes."""
+        catalog = Catalog("c", BucketMap(1, OWNERS), LAYOUT, {})
+        made = Executor(catalog, threading.Lock(), wait_s)
+        made.reservations = reservations(OWNERS.__getitem__, wait_s)
+        made.writes = writes(catalog.map, {}, made.ids, made.reservations)
+        self._now_s = 1000.0
+        for steps in (*(made.plan(sql) for sql in (SIGN_UP, RENAME, LEAVE)), made.ids.draw(None, None)):
+            self._finish(steps)
+        return made
+
+    def run(
+        self, executor: Executor, users: dict[int, str], programs: Sequence[Program], schedule: Schedule, faults: int
+    ) -> list[str]:
+        """Run the programs from `users` on, at most `faults` of them hit; → broken rules, as sentences."""
+        self._reset(users)
+        self.actors = [Actor(program(executor), self._drivers[number]) for number, program in enumerate(programs)]
+        for actor in self.actors:
+            self._resume(actor, partial(next, actor.steps))
+        last = 0
+        while live := [number for number, actor in enumerate(self.actors) if not actor.outcome]:
+            ready = [number for number in live if not self.actors[number].blocked]
+            if not ready:  # each waits for a lock that another holds: the wait of the first runs out
+                self._fail(self.actors[live[0]], NodeError("stayed locked"))
+                continue
+            options = [("go", number) for number in sorted(ready, key=lambda number: (number != last, number))]
+            if faults:
+                options += [(what, number) for number in ready for what in ("die", "lost", "cut")]
+            what, last = options[schedule.choose(options)]
+            faults -= what != "go"
+            self._happen(what, self.actors[last])
+            if found := list(self._broken_now()):
+                for actor in self.actors:
+                    self._end(actor, "stopped")
+                return [f"{line} (while running)" for line in found]
+        self._finish(executor.reservations.sweep(SHARDS, -1.0, 1e9))
+        rows = self._all("SELECT email, id FROM users")
+        held = self._all("SELECT scope, digest, bucket, owner_bucket, state FROM tf_reservation")
+        return list(broken_rules(rows, held))
+
+    def _happen(self, what: str, actor: Actor) -> None:
+        if what == "go":
+            self._go(actor)
+            return
+        if what == "die":
+            actor.steps.close()
+            self._end(actor, "dead")
+            return
+        if what == "cut":  # it happened, and the answer was lost; else it never reached the shard
+            with suppress(TenfoldError):
+                self._perform(actor)
+        shard = getattr(actor.effect, "shard", "")
+        if shard in actor.open:  # the connection is gone, and its transaction with it
+            actor.open.discard(shard)
+            actor.drivers[shard].rollback()
+            self._wake()
+        if isinstance(actor.effect, Rollback):  # never fails
+            self._resume(actor, partial(actor.steps.send, None))
+        else:
+            self._fail(actor, NodeDown("the connection was lost"))
+
+    def _go(self, actor: Actor) -> None:
+        """Perform the pending effect, and after it all that nobody else can see."""
+        try:
+            resume = partial(actor.steps.send, self._perform(actor))
+        except NodeError:
+            actor.blocked = True
+            return
+        except TenfoldError as error:
+            resume = partial(actor.steps.throw, error)
+        self._resume(actor, resume)
+
+    def _resume(self, actor: Actor, resume: Callable[[], Effect]) -> None:
+        try:
+            actor.effect = resume()
+        except StopIteration as stop:
+            self._end(actor, " ".join(stop.value) if isinstance(stop.value, list) else "done")
+        else:
+            effect = actor.effect
+            inside = isinstance(effect, Send | SendMany) and effect.shard in actor.open and not effect.aside
+            if inside or isinstance(effect, Chance):
+                self._go(actor)
+
+    def _fail(self, actor: Actor, error: TenfoldError) -> None:
+        actor.blocked = False
+        self._resume(actor, partial(actor.steps.throw, error))
+
+    def _end(self, actor: Actor, outcome: str) -> None:
+        actor.outcome = outcome
+        for shard in actor.open:
+            actor.drivers[shard].rollback()
+        actor.open.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        """A lock has come free."""
+        for actor in self.actors:
+            actor.blocked = False
+
+    def _finish(self, steps: Steps[Any]) -> None:
+        """Run steps undisturbed."""
+        actor = Actor(steps, self._drivers[-1])
+        self._resume(actor, partial(next, steps))
+        while not actor.outcome:
+            self._go(actor)
+        assert actor.outcome == "done", actor.outcome
+
+    def _perform(self, actor: Actor) -> object:
+        effect = actor.effect
+        if isinstance(effect, Chance):
+            self._tokens += 1
+            self._now_s += 0.001
+            return Drawn(self._now_s, f"{self._tokens:032x}")
+        if isinstance(effect, Pause):
+            self._now_s += effect.seconds
+            return None
+        assert effect is not None and not isinstance(effect, Gather)
+        driver = actor.drivers[effect.shard]
+        if isinstance(effect, Begin):
+            driver.begin()
+            actor.open.add(effect.shard)
+            return None
+        if isinstance(effect, Commit | Rollback):
+            actor.open.discard(effect.shard)
+            self._wake()
+            (driver.commit if isinstance(effect, Commit) else driver.rollback)()
+            return None
+        if isinstance(effect, Send):
+            return driver.execute(effect.sql, effect.params)
+        return driver.execute_many(effect.sql, effect.rows)
+
+    def _reset(self, users: dict[int, str]) -> None:
+        self._now_s, self._tokens = 1000.0, 0
+        for driver in self._look.values():
+            driver.begin()
+            for table in ("users", "tf_reservation", "tf_verdict"):
+                driver.execute(f"DELETE FROM {table}", ())
+        for user_id, email in users.items():
+            bucket = bucket_of(user_id, KeyType.INTEGER)
+            claim = claim_of("users", "email", email, KeyType.TEXT, bucket)
+            self._look[OWNERS[bucket]].execute(SIGN_UP, (user_id, email))
+            row = (claim.scope, claim.digest, claim.bucket, bucket, KEPT, "0" * 32, 0.0)
+            self._look[OWNERS[claim.bucket]].execute(RESERVE, row)
+        for driver in self._look.values():
+            driver.commit()
+
+    def _all(self, sql: str) -> list[tuple[Any, ...]]:
+        return [row for driver in self._look.values() for row in driver.execute(sql, ()).rows]
+
+    def _broken_now(self) -> Iterator[str]:
+        """What must hold at every moment: one row a value, and a reservation that leads to it."""
+        rows = self._all("SELECT email, id FROM users WHERE email IS NOT NULL")
+        held = {row[0]: row[1] for row in self._all("SELECT digest, owner_bucket FROM tf_reservation")}
+        if len({email for email, _ in rows}) < len(rows):
+            yield f"two users have one address: {rows}"
+        for email, user_id in rows:
+            bucket = bucket_of(user_id, KeyType.INTEGER)
+            if held.get(claim_of("users", "email", email, KeyType.TEXT, bucket).digest) != bucket:
+                yield f"{email} has a user, and no reservation leads to it"
+
+
+def user_on(shard: str, nth: int = 0) -> int:
+    """An id whose row lives on a shard."""
+    return next(islice((i for i in count(1) if OWNERS[bucket_of(i, KeyType.INTEGER)] == shard), nth, None))
+
+
+def email_on(shard: str, nth: int = 0) -> str:
+    """An address whose reservation is kept on a shard."""
+    found = (text for n in count() if OWNERS[bucket_of(text := f"{n}@example.org", KeyType.TEXT)] == shard)
+    return next(islice(found, nth, None))
+
+
+def statements(*each: tuple[str, tuple[object, ...]]) -> Program:
+    """A program of statements, each committed by itself, that goes on after one that is refused."""
+
+    def steps(executor: Executor) -> Steps[list[str]]:
+        return (yield from _each(executor, each, None))
+
+    return steps
+
+
+def _each(
+    executor: Executor, each: Sequence[tuple[str, tuple[object, ...]]], tx: Transaction | None
+) -> Steps[list[str]]:
+    outcomes = []
+    for sql, params in each:
+        try:
+            changed = (yield from executor.execute(sql, params, tx)).rowcount
+            outcomes.append("ok" if changed else "none")
+        except TenfoldError as error:
+            outcomes.append(type(error).__name__)
+    return outcomes
+
+
+def transaction(*each: tuple[str, tuple[object, ...]], commits: bool = True) -> Program:
+    """A program of one transaction that goes on after refused statements."""
+
+    def steps(executor: Executor) -> Steps[list[str]]:
+        tx = Transaction()
+        outcomes = yield from _each(executor, each, tx)
+        try:
+            yield from (executor.writes.commit(tx) if commits else executor.writes.rollback(tx))
+        except TenfoldError as error:
+            return [*outcomes, f"commit: {type(error).__name__}"]
+        return [*outcomes, "commit" if commits else "rollback"]
+
+    return steps
+
+
+class Exhaustive:
+    """Goes through all schedules with at most `switches` switches away from an actor that could go on."""
+
+    def __init__(self, switches: int) -> None:
+        self._switches = switches
+        # Of each choice in the run at hand: what was taken, and how many there were to take.
+        self._taken: list[tuple[int, int]] = []
+        self._at = self._left = 0
+        self._last: int | None = None
+
+    def runs(self) -> Iterator[Exhaustive]:
+        """One for each schedule."""
+        while True:
+            self._at, self._left, self._last = 0, self._switches, None
+            yield self
+            del self._taken[self._at :]
+            while self._taken and self._taken[-1][0] + 1 == self._taken[-1][1]:
+                self._taken.pop()
+            if not self._taken:
+                return
+            taken, of = self._taken.pop()
+            self._taken.append((taken + 1, of))
+
+    def choose(self, options: Sequence[tuple[str, int]]) -> int:
+        allowed = [
+            position
+            for position, (what, actor) in enumerate(options)
+            if position == 0 or what != "go" or self._left or options[0][1] != self._last
+        ]
+        if self._at == len(self._taken):
+            self._taken.append((0, len(allowed)))
+        position = allowed[self._taken[self._at][0]]
+        self._at += 1
+        what, actor = options[position]
+        if what == "go" and position and options[0][1] == self._last:
+            self._left -= 1
+        self._last = actor
+        return position
+
+    def __repr__(self) -> str:
+        return f"schedule {[taken for taken, _ in self._taken]}"
+
+
+class Random:
+    """Draws every answer from a seed. fault: how likely a fault is, at each step."""
+
+    def __init__(self, seed: int, fault: float) -> None:
+        self._seed, self._fault, self._random = seed, fault, random.Random(seed)
+
+    def choose(self, options: Sequence[tuple[str, int]]) -> int:
+        going = [position for position, (what, _) in enumerate(options) if what == "go"]
+        if len(going) < len(options) and self._random.random() < self._fault:
+            return self._random.randrange(len(going), len(options))
+        return self._random.choice(going)
+
+    def __repr__(self) -> str:
+        return f"seed {self._seed}"

@@ -1,0 +1,1 @@
+"""Tests of the part of sharding that touches shards. Pure."""
