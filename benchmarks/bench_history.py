@@ -121,7 +121,9 @@ def fetch(shard: sqlite3.Connection, sql: str, params: Any) -> list[Any]:
 async def replay(root: Path, token: str, page_us: float) -> None:
     """The SQL of one page, as the app sends it, through Tenfold and past it."""
     os.environ["TENFOLD_FILE"] = str(root / "tenfold.toml")
-    from tenfold.demo.ledger.app import app
+    from tenfold.demo.ledger.app import build
+
+    app = build()
 
     asked: list[tuple[str, tuple[object, ...]]] = []
     plain = tenfold.AsyncDatabase.execute

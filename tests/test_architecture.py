@@ -26,13 +26,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {"topology"},
     "dashboard": {"topology", "monitor", "audit"},
 }
-EVERYTHING = {*MAY_IMPORT, "runtime", "demo", "cli", "testing", "dbapi", ""}
+EVERYTHING = {*MAY_IMPORT, "runtime", "demo", "cli", "testing", "dbapi", "middleware", ""}
 MAY_IMPORT["runtime"] = EVERYTHING - {"cli", "testing"}
 MAY_IMPORT["testing"] = EVERYTHING - {"cli", "runtime"}
 MAY_IMPORT["cli"] = EVERYTHING - {"testing"}
-MAY_IMPORT["demo"] = {"", "dbapi"}  # the public API only
+MAY_IMPORT["demo"] = {"", "dbapi", "middleware"}  # the public API only
 MAY_IMPORT[""] = {"topology", "sharding", "monitor"}  # tenfold/__init__.py
 MAY_IMPORT["dbapi"] = {"sharding"}
+MAY_IMPORT["middleware"] = {"monitor"}
 
 # A Pure file decides; it neither reads nor writes, nor asks the clock or chance.
 IMPURE_MODULES = {

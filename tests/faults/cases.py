@@ -26,9 +26,9 @@ CASES = {
     "two sign-ups on one shard": Case((statements((SIGN_UP, (A, X))), statements((SIGN_UP, (A2, X))))),
     "two sign-ups on two shards": Case((statements((SIGN_UP, (A, X))), statements((SIGN_UP, (B, X))))),
     "one leaves, another takes the address": Case((statements((LEAVE, (A,))), statements((SIGN_UP, (B, X)))), {A: X}),
-    "one renamed twice at once": Case((statements((RENAME, (Y, A))), statements((RENAME, (Z, A)))), {A: X}),
+    "one renamed twice at once": Case((statements((RENAME, (Y, A))), statements((RENAME, (Z, A)))), {A: X}, switches=1),
     "one renamed twice at once, address afar": Case(
-        (statements((RENAME, (Y, B))), statements((RENAME, (Z, B)))), {B: X}
+        (statements((RENAME, (Y, B))), statements((RENAME, (Z, B)))), {B: X}, switches=1
     ),
     "two swap": Case((statements((RENAME, (Y, A))), statements((RENAME, (X, B)))), {A: X, B: Y}, works=False),
     "one passes its address on": Case((statements((RENAME, (Z, A))), statements((RENAME, (X, B)))), {A: X, B: Y}),
@@ -40,7 +40,9 @@ CASES = {
         (transaction((SIGN_UP, (A, X)), (SIGN_UP, (A2, Z)), commits=False), statements((SIGN_UP, (B, X))))
     ),
     "a transaction that goes on after a refusal": Case(
-        (transaction((SIGN_UP, (A2, Z)), (SIGN_UP, (A, X)), (RENAME, (Y, A))), statements((SIGN_UP, (B, X)))), {A: Z}
+        (transaction((SIGN_UP, (A2, Z)), (SIGN_UP, (A, X)), (RENAME, (Y, A))), statements((SIGN_UP, (B, X)))),
+        {A: Z},
+        switches=1,
     ),
     "a transaction that passes an address on within": Case(
         (transaction((LEAVE, (A,)), (SIGN_UP, (A2, X))), statements((SIGN_UP, (B, X)))), {A: X}
@@ -51,9 +53,10 @@ CASES = {
             transaction((RENAME, (Z, B)), (SIGN_UP, (B2, X)), commits=False),
         ),
         {A: X, B: Y},
+        switches=1,
     ),
     "away and back while another renames": Case(
-        (statements((RENAME, (Y, A))), statements((RENAME, (Z, A)), (RENAME, (X, A)))), {A: X}
+        (statements((RENAME, (Y, A))), statements((RENAME, (Z, A)), (RENAME, (X, A)))), {A: X}, switches=1
     ),
     "away and back while it is deleted": Case(
         (statements((LEAVE, (A,))), statements((RENAME, (Z, A)), (RENAME, (X, A)))), {A: X}

@@ -15,6 +15,9 @@ from tests.faults.conftest import LONG
 from tests.faults.mutants import MUTANTS
 from tests.faults.world import LEAVE, RENAME, SIGN_UP, Exhaustive, Program, Random, World, statements, transaction
 
+# (switches between writers that could both go on, faults): every schedule within these bounds is run.
+BOUNDS = [[], [(3, 0), (1, 1), (0, 2)], [(3, 0), (2, 1), (1, 2)]][min(LONG, 2)]
+
 
 @pytest.fixture
 def world(memory: Path) -> Iterator[World]:
@@ -29,8 +32,7 @@ def world(memory: Path) -> Iterator[World]:
 def test_every_order_of_two_writers_with_one_dying_anywhere(world: World, name: str) -> None:
     case, executor = CASES[name], world.executor(Reservations, Writes, 0.0)
     outcomes = set()
-    # (switches between writers that could both go on, faults): every schedule within these bounds is run.
-    for switches, faults in [(3, 0), (2, 1), (1, 2)] if LONG else [(case.switches, 0), (0, 1)]:
+    for switches, faults in BOUNDS or [(case.switches, 0), (0, 1)]:
         for schedule in Exhaustive(switches).runs():
             broken = world.run(executor, case.users, case.programs, schedule, faults)
             outcomes.add(tuple(actor.outcome for actor in world.actors))

@@ -107,6 +107,19 @@ Steps = Generator[Effect, Any, T]
 """Logic that asks for effects and returns a T."""
 
 
+class Observer(Protocol):
+    """Is told of each statement on each shard. Called on many threads; must return at once and raise nothing."""
+
+    def statement(self, kind: str, table: str, shard: str, ok: bool, seconds: float) -> None:
+        """One statement has ended.
+
+        kind     select, insert, update, delete, ddl, begin, commit or other
+        table    the first it names, in lower case; "" without one; never a value
+        ok       whether the shard did its part: a value that is taken (ConstraintError) is an answer too
+        seconds  what the caller waited, for a free connection too
+        """
+
+
 class Driver(Protocol):
     """One connection to one shard, used by one thread at a time. Errors are TenfoldErrors."""
 

@@ -48,7 +48,7 @@ class Site:
     def write(self, tables: str = GROUP, shards: dict[str, str] | None = None, settings: str = "") -> Topology:
         """Write the file; → what it says. shards: name → the rest of its inline table."""
         listed = shards or {name: f'url = "sqlite:///var/{name}.db"' for name in self.shards}
-        waits = "" if "lock_wait_s" in settings else "lock_wait_s = 0.5\n"
+        waits = "" if "lock_wait_s" in settings else "lock_wait_s = 0.2\n"
         lines = "\n".join(f"{name} = {{ {rest} }}" for name, rest in listed.items())
         self.file.write_text(
             f'[platform]\nname = "tiny"\n[app]\ncommand = "app --port {{port}}"\n'

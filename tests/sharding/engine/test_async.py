@@ -229,7 +229,7 @@ def test_closing_while_tasks_are_busy_neither_hangs_nor_leaks(site: Site, wait_s
         tasks += [asyncio.create_task(transaction(db)) for _ in range(3)]
         await asyncio.sleep(wait_s)
         await db.close()
-        done = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+        done = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 3)
         assert all(isinstance(got, tenfold.Result | PlatformError | NodeError) for got in done), done
 
     async def transaction(db: tenfold.AsyncDatabase) -> tenfold.Result:

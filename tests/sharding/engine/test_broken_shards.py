@@ -33,6 +33,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def break_table(site: Site, shard: str, table: str) -> None:
+    """Fill the root page of a table with nonsense."""
+    content = bytearray(site.path(shard).read_bytes())
+    ((page,),) = site.look(shard, "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))
+    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    site.path(shard).write_bytes(content)
+
+
 def others_work(site: Site, db: tenfold.Database) -> None:
     for shard in ("shard_0", "shard_2"):
         assert db.execute(DEPOSIT, (site.key(shard), 1)).rowcount == 1
@@ -65,10 +73,7 @@ def test_a_file_that_is_no_database(site: Site, db: tenfold.Database) -> None:
 def test_a_file_with_a_broken_page(site: Site) -> None:
     with site.connect() as db:
         db.executemany(DEPOSIT, [(site.key("shard_1"), 1)] * 2000)
-    content = bytearray(site.path("shard_1").read_bytes())
-    ((page,),) = site.look("shard_1", "SELECT rootpage FROM sqlite_master WHERE name = 'deposits'")
-    content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
-    site.path("shard_1").write_bytes(content)
+    break_table(site, "shard_1", "deposits")
     with site.connect() as db:
         error = failure(site, db)
         assert isinstance(error, NodeDown) and "backup" in error.hint
@@ -76,10 +81,27 @@ def test_a_file_with_a_broken_page(site: Site) -> None:
         assert db.execute("SELECT COUNT(*) FROM users WHERE id = ?", (site.key("shard_1"),)).scalar() == 0
 
 
+def test_a_transaction_that_met_a_broken_page_is_undone(site: Site) -> None:
+    key = site.key("shard_1")
+    with site.connect() as db:
+        db.executemany(DEPOSIT, [(key, 1)] * 2000)
+    break_table(site, "shard_1", "deposits")
+    with site.connect() as db:
+        with pytest.raises(NodeError, match="has undone the transaction"), db.transaction() as tx:  # noqa: PT012
+            tx.execute(SIGN_UP, (key, "a@example.org"))
+            with pytest.raises(NodeDown):
+                tx.execute("SELECT SUM(amount) FROM deposits WHERE user_id = ?", (key,))
+            with pytest.raises(NodeError, match="has undone the transaction"):
+                tx.execute("UPDATE users SET name = 'x' WHERE id = ?", (key,))
+        assert db.execute("SELECT COUNT(*) FROM users WHERE id = ?", (key,)).scalar() == 0
+    site.sweep()
+    assert site.violations() == []
+
+
 def test_a_locked_file(site: Site, db: tenfold.Database) -> None:
     with locked(site.path("shard_1")):
         error = failure(site, db)
-        assert not isinstance(error, NodeDown) and "stayed locked for 0.5 s" in str(error)
+        assert not isinstance(error, NodeDown) and "stayed locked for 0.2 s" in str(error)
         assert "lock_wait_s" in error.hint
         assert db.execute("SELECT COUNT(*) FROM deposits WHERE user_id = ?", (site.key("shard_1"),)).scalar() == 0
     db.execute(DEPOSIT, (site.key("shard_1"), 1))
@@ -110,17 +132,19 @@ def test_a_shard_that_fails_while_values_are_freed_leaves_them_to_the_sweeper(si
     assert site.violations() == [] and db.execute("SELECT id FROM users WHERE email = ?", (email,)).scalar() == key
 
 
-def test_one_shard_that_is_down_does_not_keep_the_sweeper_from_the_others(site: Site, db: tenfold.Database) -> None:
-    left = "INSERT INTO tf_reservation VALUES ('users.email', ?, ?, 4095, 'pending', ?, 0)"
-    for shard in site.shards:  # bucket 4095 belongs to shard_2: that is where the verdict is asked for
-        site.look(shard, left, (shard, 0, shard.rjust(32, "0")))
+def test_one_shard_that_is_down_does_not_keep_the_sweeper_from_the_others(site: Site) -> None:
+    left = "INSERT INTO tf_reservation VALUES ('users.email', ?, 0, ?, 'pending', ?, 0)"
+    ((bucket_1,),) = site.look("shard_0", "SELECT MIN(bucket) FROM tf_bucket WHERE shard = 'shard_1'")
+    # The first verdict is asked of shard_1, the others of shard_2.
+    for number, (shard, owner) in enumerate([("shard_0", bucket_1), *((shard, 4095) for shard in site.shards)]):
+        site.look(shard, left, (str(number), owner, f"{number:032}"))
     away = site.path("shard_1").rename(site.root / "away")
     with pytest.raises(NodeDown, match="shard_1"):
         site.sweep()
-    assert site.look("shard_0", "SELECT * FROM tf_reservation") == []
+    assert site.look("shard_0", "SELECT digest FROM tf_reservation") == [("0",)]
     assert site.look("shard_2", "SELECT * FROM tf_reservation") == []
     away.rename(site.path("shard_1"))
-    assert site.sweep() == 1 and site.violations() == []
+    assert site.sweep() == 2 and site.violations() == []
 
 
 FULL_DISK = """

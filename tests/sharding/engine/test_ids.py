@@ -27,7 +27,7 @@ class Catalog:
     """The catalog's shard on its own, with a clock that is set by hand; `down`: it cannot be reached."""
 
     def __init__(self, driver: SqliteDriver) -> None:
-        self._driver, self.now_s, self.down, self._tokens = driver, T0, False, 0
+        self.driver, self.now_s, self.down, self._tokens = driver, T0, False, 0
 
     def process(self) -> Ids:
         return Ids("shard_0", threading.Lock())
@@ -44,7 +44,7 @@ class Catalog:
                 if self.down:
                     effect = steps.throw(NodeDown("shard_0 is away"))
                     continue
-                effect = steps.send(self._driver.execute(effect.sql, effect.params))
+                effect = steps.send(self.driver.execute(effect.sql, effect.params))
         except StopIteration as stop:
             return int(stop.value or 0)
 
@@ -140,13 +140,45 @@ def test_what_is_given_back_goes_to_the_next_process_and_no_id_with_it(catalog: 
         assert process.source is None
         catalog.now_s += 1
     assert len(set(drawn)) == len(drawn)
-    assert catalog._driver.execute("SELECT COUNT(*) FROM tf_worker", ()).rows == [(1,)]
+    assert catalog.driver.execute("SELECT COUNT(*) FROM tf_worker", ()).rows == [(1,)]
     catalog.run(catalog.process().give_back())  # of one that drew nothing
+
+
+def test_ids_drawn_ahead_of_the_clock_are_not_given_back(catalog: Catalog) -> None:
+    drawn = []
+    for _ in range(2):
+        process = catalog.process()
+        drawn += [catalog.draw(process) for _ in range(3 * SEQUENCES)]
+        catalog.run(process.give_back())
+        catalog.now_s += 1
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_two_threads_that_lease_at_once_keep_one_worker(catalog: Catalog) -> None:
+    process = catalog.process()
+    first, second = process.draw(5, None), process.draw(5, None)
+    effect = next(first)
+    assert isinstance(effect, Chance)
+    effect = first.send(Drawn(T0, "f" * 32))  # to the point where it asks for a free worker,
+    drawn = [catalog.run(second)]  # while the other thread leases and draws
+    while not drawn[1:]:
+        if isinstance(effect, Chance):
+            answer: object = Drawn(T0, "e" * 32)
+        else:
+            assert isinstance(effect, Send)
+            answer = catalog.driver.execute(effect.sql, effect.params)
+        try:
+            effect = first.send(answer)
+        except StopIteration as stop:
+            drawn.append(stop.value)
+    assert len(set(drawn)) == 2
+    now = int(T0) - BASE_S
+    assert catalog.driver.execute("SELECT COUNT(*) FROM tf_worker WHERE until_s > ?", (now,)).rows == [(1,)]
 
 
 def test_with_all_workers_taken_the_error_says_how_long_to_wait(catalog: Catalog) -> None:
     rows = [(worker, "x" * 32, int(T0) - BASE_S + 30) for worker in range(WORKERS)]
-    catalog._driver.execute_many("INSERT INTO tf_worker (worker, token, until_s) VALUES (?, ?, ?)", rows)
+    catalog.driver.execute_many("INSERT INTO tf_worker (worker, token, until_s) VALUES (?, ?, ?)", rows)
     with pytest.raises(NodeError, match="all 1024 id workers are taken"):
         catalog.draw(catalog.process())
     catalog.now_s += 30

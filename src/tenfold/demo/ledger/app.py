@@ -21,6 +21,7 @@ from tenfold.demo.ledger.web.headers import SafeHeaders
 from tenfold.demo.ledger.web.refusals import HANDLERS
 from tenfold.demo.ledger.web.render import STYLESHEET
 from tenfold.demo.ledger.web.visitor import ledger_of
+from tenfold.middleware import asgi
 
 convertors.register()  # before the routes below name them
 
@@ -71,4 +72,5 @@ def build() -> Starlette:
     )
 
 
-app = build()
+# Outermost, so that it times all that a client waits for. Without an agent it is the app itself.
+app = asgi(build())

@@ -21,7 +21,7 @@ from tenfold.sharding.engine.router import (
 from tenfold.sharding.engine.runners import AsyncRunner, Session
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.execute import Catalog, Executor
-from tenfold.sharding.ports import Params, Steps
+from tenfold.sharding.ports import Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.topology.model import Topology
@@ -35,7 +35,7 @@ def _load(topology: Topology) -> Catalog:
 class AsyncDatabase:
     """All shards of a platform, as one database, for the tasks of one event loop."""
 
-    def __init__(self, topology: Topology, catalog: Catalog) -> None:
+    def __init__(self, topology: Topology, catalog: Catalog, observer: Observer | None = None) -> None:
         """Use `connect_async`."""
         database = topology.database
         self._topology, self._catalog = topology, catalog
@@ -50,7 +50,7 @@ class AsyncDatabase:
             )
             for shard in database.shards
         }
-        self._runner = AsyncRunner(self._pools)
+        self._runner = AsyncRunner(self._pools, observer)
         self._executor: Executor | None = new_executor(catalog, topology)
         self._sweeper = Sweeper(topology, catalog)
         self._sweeper.start()
@@ -164,10 +164,9 @@ class AsyncTransaction:
         return self._session
 
 
-async def connect_async(path: str | os.PathLike[str] | None = None, *, environment: str | None = None) -> AsyncDatabase:
-    """Connect to the platform of a tenfold.toml (default: $TENFOLD_FILE, else ./tenfold.toml).
-
-    Raises ConfigError for a wrong file, CatalogError for one that was not initialised, NodeError.
-    """
+async def connect_async(
+    path: str | os.PathLike[str] | None = None, *, environment: str | None = None, observer: Observer | None = None
+) -> AsyncDatabase:
+    """As `tenfold.connect_async`; `observer` is told of each statement."""
     topology = await asyncio.to_thread(read_topology, path, environment)
-    return AsyncDatabase(topology, await asyncio.to_thread(_load, topology))
+    return AsyncDatabase(topology, await asyncio.to_thread(_load, topology), observer)

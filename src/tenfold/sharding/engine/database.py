@@ -13,7 +13,7 @@ from tenfold.sharding.engine.router import Threads, member_opener, new_executor,
 from tenfold.sharding.engine.runners import Runner, Session
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.execute import Catalog, Executor
-from tenfold.sharding.ports import Driver, Params, Steps
+from tenfold.sharding.ports import Driver, Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.topology.model import Topology
@@ -22,8 +22,8 @@ from tenfold.topology.model import Topology
 class Database:
     """All shards of a platform, as one database. Thread-safe; safe over a fork. One for each process."""
 
-    def __init__(self, topology: Topology) -> None:
-        """Connect. Raises ConfigError, CatalogError, NodeError."""
+    def __init__(self, topology: Topology, observer: Observer | None = None) -> None:
+        """Connect. `observer` is told of each statement. Raises ConfigError, CatalogError, NodeError."""
         self._catalog: Catalog | None = None
         self._threads = Threads()
         database = topology.database
@@ -36,7 +36,7 @@ class Database:
             )
             for shard in database.shards
         }
-        self._runner = Runner(self._pools, self._threads)
+        self._runner = Runner(self._pools, self._threads, observer)
         try:
             self._catalog = self._runner.run(load(topology))
         except BaseException:
@@ -150,9 +150,8 @@ class SyncTransaction:
         return self._session
 
 
-def connect(path: str | os.PathLike[str] | None = None, *, environment: str | None = None) -> Database:
-    """Connect to the platform of a tenfold.toml (default: $TENFOLD_FILE, else ./tenfold.toml).
-
-    Raises ConfigError for a wrong file, CatalogError for one that was not initialised, NodeError.
-    """
-    return Database(read_topology(path, environment))
+def connect(
+    path: str | os.PathLike[str] | None = None, *, environment: str | None = None, observer: Observer | None = None
+) -> Database:
+    """As `tenfold.connect`; `observer` is told of each statement."""
+    return Database(read_topology(path, environment), observer)

@@ -138,17 +138,24 @@ class AsyncPool:
                 raise _timeout(self.shard, self._size, self._wait_s) from None
         else:
             await self._free.acquire()
-        driver = _last(self._idle)
-        if driver is None:
-            opening = asyncio.get_running_loop().run_in_executor(self._threads(), self._open)
-            try:
-                driver = await asyncio.shield(opening)  # else a cancelled task would lose the connection
-            except BaseException:
-                opening.add_done_callback(_close_result)
-                self._free.release()
-                raise
+        try:
+            driver = _last(self._idle) or await self._opened()
+        except BaseException:
+            self._free.release()
+            raise
         self._out.append(driver)
         return AsyncDriver(driver, self._threads)
+
+    async def _opened(self) -> Driver:
+        try:
+            opening = asyncio.get_running_loop().run_in_executor(self._threads(), self._open)
+        except RuntimeError:  # shut down this very moment
+            raise closed() from None
+        try:
+            return await asyncio.shield(opening)  # else a cancelled task would lose the connection
+        except BaseException:
+            opening.add_done_callback(_close_result)
+            raise
 
     def release(self, held: AsyncDriver, *, broken: bool = False) -> None:
         """Give a connection back. One whose statement was cancelled is closed once its thread is done with it:

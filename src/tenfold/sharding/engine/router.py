@@ -136,7 +136,7 @@ class _Errand:
         self.threads.forget()
 
 
-FORK_WAIT_S = 2.0
+FORK_WAIT_S = 1.0
 """How long a fork waits for statements of other threads to end."""
 _living: weakref.WeakKeyDictionary[Forkable, Mapping[str, Pool | AsyncPool]] = weakref.WeakKeyDictionary()
 _forking = threading.Lock()

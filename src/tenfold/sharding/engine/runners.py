@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from tenfold.errors import NodeDown, NodeError, TenfoldError
 from tenfold.sharding.engine.pools import AsyncDriver, AsyncPool, Pool
+from tenfold.sharding.engine.watch import Sent, Watch
 from tenfold.sharding.ports import (
     Begin,
     Chance,
@@ -25,6 +26,7 @@ from tenfold.sharding.ports import (
     Driver,
     Effect,
     Gather,
+    Observer,
     Pause,
     Reply,
     Rollback,
@@ -47,8 +49,13 @@ class Session(Generic[D]):
 class Runner:
     """Runs steps on the calling thread; a Gather uses a thread for each shard but one."""
 
-    def __init__(self, pools: Mapping[str, Pool], threads: Callable[[], ThreadPoolExecutor]) -> None:
-        self._pools, self._threads = pools, threads
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        threads: Callable[[], ThreadPoolExecutor],
+        observer: Observer | None = None,
+    ) -> None:
+        self._pools, self._threads, self._watch = pools, threads, Watch(observer)
 
     def run(self, steps: Steps[T], session: Session[Driver] | None = None) -> T:
         """Drive `steps` to the end. Without a session of the caller's, none of its transactions stays open."""
@@ -75,8 +82,6 @@ class Runner:
             self._do(Rollback(shard), session)
 
     def _do(self, effect: Effect, session: Session[Driver]) -> object:
-        if isinstance(effect, Send | SendMany):
-            return self._send(effect, session)
         if isinstance(effect, Gather):
             return self._gather(effect, session)
         if isinstance(effect, Chance):
@@ -84,18 +89,36 @@ class Runner:
         if isinstance(effect, Pause):
             time.sleep(effect.seconds)
             return None
-        if isinstance(effect, Begin):
-            pool = self._pools[effect.shard]
-            driver = pool.acquire()
-            try:
-                driver.begin()
-            except BaseException:
-                pool.release(driver, broken=True)
-                raise
-            session.open[effect.shard] = driver
+        if isinstance(effect, Rollback):
+            self._end(effect, session)
             return None
-        self._end(effect, session)
-        return None
+        return self._watched(effect, session)
+
+    def _watched(self, effect: Sent, session: Session[Driver]) -> Any:
+        started_s = time.perf_counter()
+        answer: Reply | None = None
+        try:
+            if isinstance(effect, Send | SendMany):
+                answer = self._send(effect, session)
+            elif isinstance(effect, Begin):
+                self._begin(effect, session)
+            else:
+                self._end(effect, session)
+        except TenfoldError as error:
+            self._watch.ended(effect, started_s, error)
+            raise
+        self._watch.ended(effect, started_s)
+        return answer
+
+    def _begin(self, effect: Begin, session: Session[Driver]) -> None:
+        pool = self._pools[effect.shard]
+        driver = pool.acquire()
+        try:
+            driver.begin()
+        except BaseException:
+            pool.release(driver, broken=True)
+            raise
+        session.open[effect.shard] = driver
 
     def _end(self, effect: Commit | Rollback, session: Session[Driver]) -> None:
         driver = session.open.pop(effect.shard, None)
@@ -130,9 +153,9 @@ class Runner:
 
     def _gather(self, effect: Gather, session: Session[Driver]) -> list[Reply]:
         first, *others = effect.sends
-        running = [self._threads().submit(self._send, send, session) for send in others]
+        running = [self._threads().submit(self._watched, send, session) for send in others]
         try:
-            own: Reply | TenfoldError = self._send(first, session)
+            own: Reply | TenfoldError = self._watched(first, session)
         except TenfoldError as error:
             own = error
         wait_all(running)
@@ -157,8 +180,8 @@ def _cancelled(shard: str) -> NodeError:
 class AsyncRunner:
     """Runs steps in the calling task."""
 
-    def __init__(self, pools: Mapping[str, AsyncPool]) -> None:
-        self._pools = pools
+    def __init__(self, pools: Mapping[str, AsyncPool], observer: Observer | None = None) -> None:
+        self._pools, self._watch = pools, Watch(observer)
 
     async def run(self, steps: Steps[T], session: Session[AsyncDriver] | None = None) -> T:
         """Drive `steps` to the end. Without a session of the caller's, none of its transactions stays open."""
@@ -185,8 +208,6 @@ class AsyncRunner:
             await self._do(Rollback(shard), session)
 
     async def _do(self, effect: Effect, session: Session[AsyncDriver]) -> object:
-        if isinstance(effect, Send | SendMany):
-            return await self._send(effect, session)
         if isinstance(effect, Gather):
             return await self._gather(effect, session)
         if isinstance(effect, Chance):
@@ -194,18 +215,36 @@ class AsyncRunner:
         if isinstance(effect, Pause):
             await asyncio.sleep(effect.seconds)
             return None
-        if isinstance(effect, Begin):
-            pool = self._pools[effect.shard]
-            held = await pool.acquire()
-            try:
-                await held.call(held.driver.begin)
-            except BaseException:
-                pool.release(held, broken=True)
-                raise
-            session.open[effect.shard] = held
+        if isinstance(effect, Rollback):
+            await self._end(effect, session)
             return None
-        await self._end(effect, session)
-        return None
+        return await self._watched(effect, session)
+
+    async def _watched(self, effect: Sent, session: Session[AsyncDriver]) -> Any:
+        started_s = time.perf_counter()
+        answer: Reply | None = None
+        try:
+            if isinstance(effect, Send | SendMany):
+                answer = await self._send(effect, session)
+            elif isinstance(effect, Begin):
+                await self._begin(effect, session)
+            else:
+                await self._end(effect, session)
+        except TenfoldError as error:
+            self._watch.ended(effect, started_s, error)
+            raise
+        self._watch.ended(effect, started_s)
+        return answer
+
+    async def _begin(self, effect: Begin, session: Session[AsyncDriver]) -> None:
+        pool = self._pools[effect.shard]
+        held = await pool.acquire()
+        try:
+            await held.call(held.driver.begin)
+        except BaseException:
+            pool.release(held, broken=True)
+            raise
+        session.open[effect.shard] = held
 
     async def _end(self, effect: Commit | Rollback, session: Session[AsyncDriver]) -> None:
         held = session.open.pop(effect.shard, None)
@@ -246,7 +285,7 @@ class AsyncRunner:
             pool.release(held, broken=broken)
 
     async def _gather(self, effect: Gather, session: Session[AsyncDriver]) -> list[Any]:
-        answers = await asyncio.gather(*(self._send(send, session) for send in effect.sends), return_exceptions=True)
+        answers = await asyncio.gather(*(self._watched(send, session) for send in effect.sends), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer

@@ -1,0 +1,103 @@
+"""The page as HTML, so that it is useful before and without any script. Edge."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tenfold.dashboard import drawing
+from tenfold.dashboard.assets import PAGE, Assets
+from tenfold.dashboard.frames import as_json
+from tenfold.dashboard.tables import BY_NAME, rows
+from tenfold.dashboard.wording import said
+
+log = logging.getLogger(__name__)
+PANELS = ("golden", "charts", "backends", "routes", "shards", "services", "host", "agent")
+
+
+class Renderer:
+    """Templates of the page; a panel that cannot be made leaves the others standing."""
+
+    def __init__(self, assets: Assets, folder: Path = PAGE) -> None:
+        self._jinja = Environment(
+            loader=FileSystemLoader(folder),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._jinja.globals.update(
+            asset=assets.address,
+            said=said,
+            charts=drawing.CHARTS,
+            drawing=drawing,
+            tables=BY_NAME,
+            rows=rows,
+            reach=reach,
+        )
+        self._jinja.filters["attribute"] = lambda lines: as_json([asdict(line) for line in lines])
+        self._jinja.filters["utc"] = lambda at_s: datetime.fromtimestamp(at_s, UTC).strftime("%H:%M")
+
+    def page(self, view: Mapping[str, Any], sort: str, descending: bool, everything: bool) -> str:
+        """The whole page. sort: key of a column of the routes; everything: all routes, not the first dozen."""
+        if sort not in {column.key for column in BY_NAME["routes"].columns}:
+            sort, descending = "", True
+        facts = {
+            "view": view,
+            "sort": sort or BY_NAME["routes"].sort,
+            "descending": descending,
+            "everything": everything,
+            "figure": _figure_of(view),
+            "bar": _bar_of(view),
+            "clock": datetime.fromtimestamp(view["now_s"], UTC),
+        }
+        panels = {name: self._panel(name, facts) for name in PANELS}
+        return self._jinja.get_template("index.html").render(facts, panels=panels)
+
+    def notice(self, title: str, sentence: str) -> str:
+        """A page that only says something."""
+        return self._jinja.get_template("notice.html").render(title=title, sentence=sentence)
+
+    def _panel(self, name: str, facts: Mapping[str, Any]) -> Markup:
+        try:
+            made = self._jinja.get_template(f"panels/{name}.html").render(facts)
+        except Exception:
+            log.exception("panel %s cannot be shown", name)
+            made = self._jinja.get_template("panels/broken.html").render(name=name)
+        return Markup(made)  # noqa: S704 - made by autoescaping templates
+
+
+def _figure_of(view: Mapping[str, Any]) -> Callable[[str, str], Markup]:
+    def figure(where: str, kind: str) -> Markup:
+        """A figure with the mark by which the script finds it; `where` is its path in the view: "totals.rate"."""
+        text = said(kind, reach(view, where))
+        return Markup('<span data-figure="{}" data-kind="{}">{}</span>').format(where, kind, text)
+
+    return figure
+
+
+def _bar_of(view: Mapping[str, Any]) -> Callable[[str, str], Markup]:
+    def bar(where: str, of: str = "") -> Markup:
+        """A bar of the share that `where` is of `of`, or of 1."""
+        value, whole = reach(view, where), reach(view, of) if of else 1
+        width = min(100.0, max(0.0, value / whole * 100)) if value is not None and whole else 0.0
+        return Markup(
+            '<svg class="bar" data-bar="{}" data-of="{}" aria-hidden="true"><rect width="{}%" height="100%"/></svg>'
+        ).format(where, of, f"{width:.1f}")
+
+    return bar
+
+
+def reach(view: Mapping[str, Any], where: str) -> Any:
+    """What stands at a dotted path."""
+    found: Any = view
+    for name in where.split("."):
+        found = found[name]
+    return found

@@ -1,0 +1,1 @@
+"""How machines and processes of the platform are reached. Pure."""

@@ -1,0 +1,28 @@
+"""What the machine and the groups of processes on it take, as figures. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one group of processes takes. cpu: cores in use since the last look; None at the first."""
+
+    cpu: float | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The whole, or the container's share of it. cpu: 0..1 of `cpu_count`; groups: by name, those that run."""
+
+    cpu: float | None
+    cpu_count: float
+    memory_used_bytes: int
+    memory_limit_bytes: int
+    disk_used_bytes: int | None
+    disk_total_bytes: int | None
+    load1: float | None
+    groups: Mapping[str, Usage]

@@ -1,0 +1,1 @@
+"""Tests of the page: its view, its server, and what a browser makes of it. Pure."""

@@ -1,0 +1,1 @@
+"""Tests of how machines and processes are reached. Edge."""
