@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench clean
+.PHONY: help up test check bench faults clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -26,6 +26,11 @@ check:           ## lint, types, architecture
 bench:           ## measure, side by side; prints machine, medians and ratios
 	@$(PYTHON) tools/setup.py dev --servers
 	@for f in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
+
+ROUNDS ?= 1
+faults:          ## kill and cut writers for minutes, from new seeds each time; ROUNDS=5: longer
+	@$(PYTHON) tools/setup.py dev --servers
+	@TENFOLD_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 tests/faults
 
 clean:           ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
