@@ -226,6 +226,9 @@ class Executor:
         if route.ddl:
             self._plans.clear()
             self._tables.clear()
+        placed = self.layout.placed(plan.tables[0])
+        if route.drops and isinstance(placed, Grouped):
+            yield from self.reservations.forget(placed.table, placed.unique, route.shards)
         return replies[0]
 
 

@@ -62,10 +62,14 @@ class Scatter:
 
 @dataclass(frozen=True, slots=True)
 class Everywhere:
-    """A write to every one of these shards, committed when all have taken it."""
+    """A write to every one of these shards, committed when all have taken it.
+
+    drops  the table goes, and with it the reservations of its values
+    """
 
     shards: tuple[str, ...]
     ddl: bool
+    drops: bool = False
 
 
 Route = AnyShard | OnShard | ByKey | ByKeys | ById | ByUnique | Scatter | Everywhere

@@ -148,7 +148,9 @@ def _plan_ddl(statement: Statement, layout: Layout) -> Plan:
         raise RoutingError(f"{tables[0].sql()} names a database", hint=f"write {name} alone")
     shards = layout.shards_of(name)
     _refuse_unique_index(tree, layout.placed(name))
-    return Plan(Kind.DDL, statement.sql, Everywhere(shards, ddl=True), gives_rows=False, tables=(name,))
+    return Plan(
+        Kind.DDL, statement.sql, Everywhere(shards, True, isinstance(tree, exp.Drop)), gives_rows=False, tables=(name,)
+    )
 
 
 def _refuse_unique_index(tree: exp.Expr, placed: Placed) -> None:

@@ -34,7 +34,7 @@ RESERVE = (
     "INSERT INTO tf_reservation (scope, digest, bucket, owner_bucket, state, token, at_s) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 GIVE_VERDICT = "INSERT INTO tf_verdict (token, verdict, at_s) VALUES (?, ?, ?)"
-_STATE = "SELECT state, token, owner_bucket FROM tf_reservation WHERE scope = ? AND digest = ?"
+_STATE = "SELECT state, token, owner_bucket, at_s FROM tf_reservation WHERE scope = ? AND digest = ?"
 _FREE = (
     "UPDATE tf_reservation SET state = ?, token = ?, at_s = ?"
     " WHERE scope = ? AND digest = ? AND state = ? AND owner_bucket = ?"
@@ -44,6 +44,7 @@ _DROP = "DELETE FROM tf_reservation WHERE token = ? AND state = ?"
 _VERDICT = "SELECT verdict FROM tf_verdict WHERE token = ?"
 _UNSETTLED = "SELECT DISTINCT token, owner_bucket FROM tf_reservation WHERE state <> ? AND at_s < ? LIMIT 500"
 _FORGET = "DELETE FROM tf_verdict WHERE at_s < ?"
+_EMPTY = "DELETE FROM tf_reservation WHERE scope = ?"
 _POLL_S = 0.02
 
 
@@ -57,10 +58,15 @@ class Claim:
     owner_bucket: int
 
 
+def scope_of(table: str, column: str) -> str:
+    """What the reservations of a column go by."""
+    return f"{table}.{column}".lower()
+
+
 def claim_of(table: str, column: str, value: object, kind: KeyType, owner_bucket: int) -> Claim:
     """The claim on `value`; equal values of the column give equal claims. Raises ShardKeyError for a bad value."""
     digest = hashlib.sha256(key_bytes(value, kind)).hexdigest()
-    return Claim(f"{table}.{column}".lower(), digest, bucket_of(value, kind), owner_bucket)
+    return Claim(scope_of(table, column), digest, bucket_of(value, kind), owner_bucket)
 
 
 @dataclass(slots=True)
@@ -130,7 +136,7 @@ class Reservations:
 
         Returns False when there is nothing to free: nobody holds the value, or the row of another key does.
         """
-        waited = 0.0
+        polls = 0  # bounds the wait where the other's clock is ahead
         for _ in range(10_000):
             try:
                 if (yield attempt).rowcount:
@@ -142,7 +148,7 @@ class Reservations:
                 if taken is None:
                     return False
                 continue
-            state, other, owner_bucket = held.rows[0]
+            state, other, owner_bucket, at_s = held.rows[0]
             if state == KEPT and taken is None:
                 if owner_bucket != claim.owner_bucket:
                     return False
@@ -151,9 +157,10 @@ class Reservations:
                 raise ConstraintError(f"{claim.scope}: the value is taken", hint="choose another value")
             if any(other == settlement.token for settlement in tx.settlements):
                 _refuse_twice(claim, state, taken)
-            if waited < self.wait_s:
+            # Its age counts, not our waiting: what a killed process left long ago holds nobody up.
+            if 0 <= (yield Chance()).now_s - at_s < self.wait_s and polls < self.wait_s / _POLL_S:
                 yield Pause(_POLL_S)
-                waited += _POLL_S
+                polls += 1
             else:
                 yield from self._settle_other(attempt.shard, other, self.shard_of(owner_bucket), tx)
         raise NodeError(f"{claim.scope}: the value is fought over", hint="try again")
@@ -248,6 +255,12 @@ class Reservations:
                     failures.append(error)
             full = len(found) == 500
         return settled
+
+    def forget(self, table: str, columns: Iterable[str], shards: Iterable[str]) -> Steps[None]:
+        """After a table was dropped: nobody holds its values any more. Cut short, `DROP TABLE IF EXISTS` goes on."""
+        for shard in shards:
+            for column in columns:
+                yield Send(shard, _EMPTY, (scope_of(table, column),))
 
     def _by_shard(self, claims: Iterable[Claim]) -> dict[str, list[Claim]]:
         found: dict[str, list[Claim]] = {}

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
+from contextlib import closing
 
 import pytest
 
 import tenfold
 from tenfold.errors import ConstraintError, CrossShardError, NodeError, StatementError
+from tenfold.sharding.keys import KeyType
+from tenfold.sharding.reserve import PENDING, RESERVE, claim_of
 from tests.sharding.engine.sites import Site
 
 DEPOSIT = "INSERT INTO deposits (user_id, amount) VALUES (?, ?)"
 SIGN_UP = "INSERT INTO users (id, email) VALUES (?, ?)"
+TABLE_OF_USERS = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'users'"
 CURRENCY = "INSERT INTO currencies (code, digits) VALUES (?, ?)"
 
 
@@ -142,3 +148,30 @@ def test_a_kill_between_the_commits_leaves_copies_that_differ(site: Site) -> Non
             db.execute(CURRENCY, ("EUR", 2))
         db.execute("INSERT OR REPLACE INTO currencies VALUES ('EUR', 2)")
     assert counts(site, "currencies") == dict.fromkeys(site.shards, 1)
+
+
+def test_the_values_of_a_dropped_table_are_free_again(site: Site, db: tenfold.Database) -> None:
+    for nth, shard in enumerate(site.shards):
+        db.execute(SIGN_UP, (site.key(shard), f"gone{nth}@example.com"))
+    (created,) = {row[0] for rows in site.look_everywhere(TABLE_OF_USERS).values() for row in rows}
+    db.execute("DROP TABLE users")
+    assert counts(site, "tf_reservation") == dict.fromkeys(site.shards, 0)
+    db.execute(created)
+    assert db.execute(SIGN_UP, (site.key("shard_0"), "gone1@example.com")).rowcount == 1
+
+
+def test_what_a_killed_writer_left_long_ago_holds_nobody_up(site: Site, db: tenfold.Database) -> None:
+    db.execute(SIGN_UP, (site.key("shard_0"), "stale@example.com"))
+    db.execute("DELETE FROM users WHERE id = ?", (site.key("shard_0"),))
+    claim = claim_of("users", "email", "stale@example.com", KeyType.TEXT, 7)
+    shard = site.topology().catalog_shard
+    with closing(sqlite3.connect(site.path(owner_of(site, shard, claim.bucket)))) as file, file:
+        row = (claim.scope, claim.digest, claim.bucket, 7, PENDING, "f" * 32, time.time() - 3600)
+        file.execute(RESERVE, row)
+    started = time.monotonic()
+    assert db.execute(SIGN_UP, (site.key("shard_1"), "stale@example.com")).rowcount == 1
+    assert time.monotonic() - started < 0.9 * site.topology().database.lock_wait_s
+
+
+def owner_of(site: Site, catalog: str, bucket: int) -> str:
+    return str(site.look(catalog, "SELECT shard FROM tf_bucket WHERE bucket = ?", (bucket,))[0][0])

@@ -9,11 +9,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 from uuid import UUID
 
 from tenfold.errors import ConfigError, ConstraintError, NodeDown, NodeError, StatementError
 from tenfold.sharding.ports import Params, Reply
+from tenfold.topology.addresses import sqlite_file
 
 _NATIVE = {int, str, float, bytes, type(None), bool, bytearray, memoryview}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -31,11 +32,11 @@ _BROKEN = {
 
 
 def sqlite_path(url: str, root: PurePath) -> Path:
-    """The file that a sqlite:/// URL names; relative to `root`, with four slashes absolute."""
-    parts = urlsplit(url)
-    if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/") or parts.query:
-        raise ConfigError(f"not a SQLite URL: {url}", hint="write sqlite:///var/shard_0.db")
-    return Path(root) / unquote(parts.path[1:])
+    """The file that a shard's address names, as `tenfold check` reads it. Raises ConfigError."""
+    try:
+        return Path(sqlite_file(url, root))
+    except ValueError as error:
+        raise ConfigError(str(error), hint="write sqlite:///var/shard_0.db") from None
 
 
 class SqliteDriver:
