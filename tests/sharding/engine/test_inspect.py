@@ -41,8 +41,13 @@ def test_shards_that_differ_are_named_with_the_column(site: Site) -> None:
     site.look("shard_2", "ALTER TABLE users ADD COLUMN phone TEXT")
     site.look("shard_1", "DROP TABLE currencies")
     found = inspect(site.topology())
-    assert any(m.startswith("users differs between shard_0 and shard_2: phone") for m in found.mistakes)
-    assert any(m.startswith("currencies is on shard_0, shard_2 and not on shard_1") for m in found.mistakes)
+    assert any(
+        m.startswith("tenfold.toml: database: users differs between shard_0 and shard_2: phone") for m in found.mistakes
+    )
+    assert any(
+        m.startswith("tenfold.toml: database: currencies is on shard_0, shard_2 and not on shard_1")
+        for m in found.mistakes
+    )
     assert len(found.mistakes) == 2 and found.reachable
 
 

@@ -55,7 +55,7 @@ def _judge(found: Inspection, table: str, seen: dict[str, TableShape], absent: l
         found.reachable = False
     elif absent:
         found.mistakes.append(
-            f"{table} is on {', '.join(seen)} and not on {', '.join(absent)}; create it there, through Tenfold"
+            f"tenfold.toml: database: {table} is on {', '.join(seen)} and not on {', '.join(absent)}; create it there, through Tenfold"
         )
     shapes = list(seen.items())
     for shard, shape in shapes[1:]:
@@ -64,5 +64,6 @@ def _judge(found: Inspection, table: str, seen: dict[str, TableShape], absent: l
             columns = sorted(set(shape.columns.items()) ^ set(first.columns.items()))
             names = ", ".join(dict.fromkeys(name for name, _ in columns)) or "the primary key"
             found.mistakes.append(
-                f"{table} differs between {first_shard} and {shard}: {names}; make the schema the same on all shards"
+                f"tenfold.toml: database: {table} differs between {first_shard} and {shard}: {names}; "
+                "make the schema the same on all shards"
             )
