@@ -55,7 +55,8 @@ def _judge(found: Inspection, table: str, seen: dict[str, TableShape], absent: l
         found.reachable = False
     elif absent:
         found.mistakes.append(
-            f"tenfold.toml: database: {table} is on {', '.join(seen)} and not on {', '.join(absent)}; create it there, through Tenfold"
+            f"tenfold.toml: database: {table} is on {', '.join(seen)} and not on {', '.join(absent)}; "
+            "create it there, through Tenfold"
         )
     shapes = list(seen.items())
     for shard, shape in shapes[1:]:
