@@ -99,7 +99,7 @@ def test_every_directory_of_var_is_made_and_closed(tmp_path: Path) -> None:
     place = Place.of(tmp_path / "tenfold.toml")
     place.make()
     place.make()
-    assert {path.name for path in place.var.iterdir()} == {"log", "run", "nginx"}
+    assert {path.name for path in place.var.iterdir()} == {"agent", "log", "run", "nginx"}
     assert all(not path.stat().st_mode & 0o006 for path in (place.var, *place.var.iterdir()))
 
 

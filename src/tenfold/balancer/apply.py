@@ -10,15 +10,22 @@ import resource
 import signal
 import stat
 import subprocess
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tenfold.balancer.nginx import Nginx, find
 from tenfold.balancer.render import ACCESS_LOG, ERROR_LOG, PID_FILE, Machine, render
+from tenfold.balancer.states import ALL_READY, States
 from tenfold.errors import BalancerError
 from tenfold.topology.model import Topology
 
 CHECK_TIMEOUT_S = 30.0
+# New workers are there within some 50 ms; a machine short of breath may take longer.
+RELOAD_TIMEOUT_S = 10.0
 CONFIG = "nginx/nginx.conf"
 # "Unlimited" still has to be a number; nobody reaches this one.
 UNLIMITED_FILES = 1 << 20
@@ -56,9 +63,10 @@ class Prepared:
         return self.var / ERROR_LOG
 
 
-def prepare(topology: Topology, var: Path) -> Prepared:
+def prepare(topology: Topology, var: Path, states: States = ALL_READY) -> Prepared:
     """Find nginx, write its configuration under `var`, and put it in place if nginx accepts it.
 
+    states  what is wanted of each backend; one that is not named takes its share
     A configuration that nginx refuses is left beside as nginx.conf.new; the one in place stays.
     Raises BalancerError.
     """
@@ -68,7 +76,7 @@ def prepare(topology: Topology, var: Path) -> Prepared:
     try:
         _make_directories(var)
         account, warning = _workers_account(config.parent)
-        rendered = render(topology, nginx.features, Machine(_cpus(), _fd_limit(), account))
+        rendered = render(topology, nginx.features, Machine(_cpus(), _fd_limit(), account), states)
         fresh = config.with_name("nginx.conf.new")
         _write(fresh, rendered.text)
         complaints = _check(nginx, var, fresh)
@@ -82,20 +90,55 @@ def prepare(topology: Topology, var: Path) -> Prepared:
     return Prepared(_command(nginx, var, config), config, var, nginx, warnings)
 
 
-def reload(prepared: Prepared, pid: int) -> None:
+def reload(prepared: Prepared, pid: int, timeout_s: float = RELOAD_TIMEOUT_S) -> None:
     """Make the nginx with process id `pid` (its master) read the configuration again, if nginx accepts it.
 
+    Returns once new workers have taken over: a new connection meets the new configuration. A connection that a
+    client kept open may still meet the old one, for 5 s at most (keepalive_min_timeout), or until its request ends.
     Raises BalancerError; then nginx goes on with what it had.
     """
     _check(prepared.nginx, prepared.var, prepared.config)
     try:
+        master = psutil.Process(pid)
+        old = set(master.children())
         os.kill(pid, signal.SIGHUP)
-    except ProcessLookupError:
+    except (ProcessLookupError, psutil.NoSuchProcess):
         raise BalancerError(f"nginx (process {pid}) is not running", hint="start the platform: tenfold up") from None
-    except PermissionError:
+    except (PermissionError, psutil.AccessDenied):
         raise BalancerError(
             f"nginx (process {pid}) belongs to another account", hint="run this as the account that started it"
         ) from None
+    deadline_s = time.monotonic() + timeout_s
+    while not _has_new_workers(master, old):
+        if time.monotonic() > deadline_s:
+            raise BalancerError(
+                f"nginx has not taken its new configuration within {timeout_s:g} s",
+                hint=f"nginx's own words are in {prepared.error_log}",
+            )
+        time.sleep(0.01)
+
+
+def restore(prepared: Prepared) -> None:
+    """Put the configuration before the last one back in place, for the next start of nginx. Raises OSError."""
+    with suppress(FileNotFoundError):
+        prepared.config.with_name("nginx.conf.previous").replace(prepared.config)
+
+
+def _has_new_workers(master: psutil.Process, old: set[psutil.Process]) -> bool:
+    """Tell whether the master has new workers and none of the `old` ones accepts connections any more."""
+    try:
+        workers = set(master.children())
+    except psutil.NoSuchProcess:
+        return False
+    return bool(workers - old) and all(_is_leaving(worker) for worker in workers & old)
+
+
+def _is_leaving(worker: psutil.Process) -> bool:
+    # nginx writes so in the title of its process, once it has closed its listening sockets.
+    try:
+        return worker.status() == psutil.STATUS_ZOMBIE or "shutting down" in " ".join(worker.cmdline())
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _command(nginx: Nginx, var: Path, config: Path) -> list[str]:

@@ -15,6 +15,7 @@ from tenfold.balancer import limits, upstreams
 from tenfold.balancer.capacity import capacity
 from tenfold.balancer.directives import Comment, Gap, Literal, Node, block, line, mapping, write
 from tenfold.balancer.features import Features
+from tenfold.balancer.states import ALL_READY, States
 from tenfold.errors import BalancerError
 from tenfold.topology.model import Sticky, Topology
 
@@ -75,9 +76,10 @@ class Rendered:
     warnings: tuple[str, ...]
 
 
-def render(topology: Topology, features: Features, machine: Machine) -> Rendered:
+def render(topology: Topology, features: Features, machine: Machine, states: States = ALL_READY) -> Rendered:
     """Write nginx.conf.
 
+    states  what is wanted of each backend; one that is not named takes its share
     Raises BalancerError for a domain or network that is none, and for what this nginx cannot do safely.
     """
     share = capacity(machine.cpus, machine.fd_limit)
@@ -93,7 +95,7 @@ def render(topology: Topology, features: Features, machine: Machine) -> Rendered
         line("error_log", ERROR_LOG, "warn"),
         block("events", body=[line("worker_connections", share.connections)]),
         Gap(),
-        block("http", body=_http(topology, features)),
+        block("http", body=_http(topology, features, states)),
     ]
     warnings = [share.warning, _ip_warning(topology)]
     return Rendered(write(tree), tuple(w for w in warnings if w))
@@ -110,7 +112,7 @@ def _ip_warning(topology: Topology) -> str | None:
     )
 
 
-def _http(topology: Topology, features: Features) -> Iterator[Node]:
+def _http(topology: Topology, features: Features, states: States) -> Iterator[Node]:
     balancer = topology.balancer
     yield line("server_tokens", "off")
     yield from _directories(features)
@@ -136,7 +138,7 @@ def _http(topology: Topology, features: Features) -> Iterator[Node]:
     yield from limits.zones(balancer.limits)
     yield from _maps()
     yield Gap()
-    yield from upstreams.upstreams(topology, features)
+    yield from upstreams.upstreams(topology, features, states)
     yield from _servers(topology, features)
 
 

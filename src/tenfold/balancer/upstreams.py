@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tenfold.balancer.directives import Comment, Directive, Gap, Node, block, line, mapping
 from tenfold.balancer.features import Features
+from tenfold.balancer.states import ALL_READY, States, Wanted, of
 from tenfold.topology.model import Sticky, Topology
 
 COOKIE = "tenfold_backend"
@@ -40,17 +41,20 @@ def target(topology: Topology, features: Features) -> str:
     return "http://$tenfold_upstream" if needs_cookie_maps(topology, features) else f"http://{ALL}"
 
 
-def upstreams(topology: Topology, features: Features) -> Iterator[Node]:
+def upstreams(topology: Topology, features: Features, states: States = ALL_READY) -> Iterator[Node]:
     """What goes into `http`: the upstream of all backends and, for an older nginx, one for each backend."""
     native = wants_cookie(topology) and features.sticky
-    yield block("upstream", ALL, body=_upstream(topology, features, ALL, native=native))
+    if states:
+        told = ", ".join(f"{name} {wanted}" for name, wanted in states.items())
+        yield Comment(f"By `tenfold balancer`: {told}.")
+    yield block("upstream", ALL, body=_upstream(topology, features, states, ALL, native=native))
     if needs_cookie_maps(topology, features):
         yield Gap()
-        yield from _cookie_maps(topology, features)
+        yield from _cookie_maps(topology, features, states)
 
 
 def _upstream(
-    topology: Topology, features: Features, name: str, *, native: bool = False, first: int | None = None
+    topology: Topology, features: Features, states: States, name: str, *, native: bool = False, first: int | None = None
 ) -> Iterator[Node]:
     balancer, backends = topology.balancer, topology.app.backends
     # The zone is what the workers share: weights and failures count over all of them.
@@ -58,7 +62,8 @@ def _upstream(
     if balancer.sticky is Sticky.IP and len(backends) > 1:
         yield line("ip_hash")
     for position in range(len(backends)):
-        yield _server(topology, position, route=native, backup=first not in (None, position))
+        mark = _mark(of(states, backend_name(position)), native=native, own=first == position)
+        yield _server(topology, position, route=native, backup=first not in (None, position), mark=mark)
     if native:
         yield line("sticky", "cookie", COOKIE, "path=/", "httponly", "samesite=lax")
     if balancer.keepalive:
@@ -69,7 +74,19 @@ def _upstream(
         yield line("keepalive", 0)
 
 
-def _server(topology: Topology, position: int, *, route: bool, backup: bool) -> Directive:
+def _mark(wanted: Wanted, *, native: bool, own: bool) -> list[str]:
+    """The word that keeps requests away from a server.
+
+    native  this upstream binds clients to servers itself, so that `drain` has a meaning in it
+    own     this upstream is for the clients that are bound to this very server
+    """
+    if wanted is Wanted.READY or (wanted is Wanted.DRAIN and own):
+        return []
+    # Where nothing binds clients (no cookie), draining is letting go: open requests end, no further one comes.
+    return ["drain"] if wanted is Wanted.DRAIN and native else ["down"]
+
+
+def _server(topology: Topology, position: int, *, route: bool, backup: bool, mark: list[str]) -> Directive:
     balancer = topology.balancer
     return line(
         "server",
@@ -79,20 +96,22 @@ def _server(topology: Topology, position: int, *, route: bool, backup: bool) -> 
         f"fail_timeout={balancer.fail_timeout_s}s",
         *([f"route={backend_name(position)}"] if route else []),
         *(["backup"] if backup else []),
+        *mark,
     )
 
 
-def _cookie_maps(topology: Topology, features: Features) -> Iterator[Node]:
+def _cookie_maps(topology: Topology, features: Features, states: States) -> Iterator[Node]:
     """Stickiness without `sticky`: the cookie names an upstream whose first choice is its backend.
 
     The others stand behind it as backups, so a client moves on when its backend is dead, and the answer
-    carries the cookie of the one that served it. Clients without a cookie go by weight, as ever.
+    carries the cookie of the one that served it. Clients without a cookie go by weight, as ever. A backend
+    that drains is down in every upstream but its own; one that is down, in all of them.
     """
     positions = range(len(topology.app.backends))
     yield Comment("This nginx has no `sticky`: the cookie chooses an upstream, whose other backends stand by.")
     for position in positions:
         name = f"tenfold_{backend_name(position)}"
-        yield block("upstream", name, body=_upstream(topology, features, name, first=position))
+        yield block("upstream", name, body=_upstream(topology, features, states, name, first=position))
     yield mapping(
         f"$cookie_{COOKIE}",
         "$tenfold_upstream",

@@ -31,6 +31,8 @@ COMMANDS: Mapping[str, Entry] = {
     "check": Entry("tenfold.cli.check:check", "Say everything that is wrong with the file."),
     "up": Entry("tenfold.cli.up:up", "Run the platform on this machine."),
     "status": Entry("tenfold.cli.status:status", "Say what runs and how it is."),
+    "top": Entry("tenfold.cli.top:top", "Show live figures in the terminal."),
+    "balancer": Entry("tenfold.cli.balancer:balancer", "Take backends out of the traffic and back."),
     "logs": Entry("tenfold.cli.logs:logs", "Show what the balancer and the backends wrote."),
     "down": Entry("tenfold.cli.down:down", "Stop the platform."),
     "demo": Entry("tenfold.cli.demo:demo", "Run the example platform, seeded with users."),

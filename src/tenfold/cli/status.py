@@ -19,9 +19,10 @@ COLUMNS = ("NAME", "STATE", "PID", "PORT", "UP FOR", "RESTARTS", "MEMORY", "CPU"
 def status(run: Invocation) -> int:
     """Say what runs and how it is. Exit code 0: all is well; 1: something is not, or nothing runs."""
     from tenfold.runtime.place import Place
-    from tenfold.runtime.status import look
+    from tenfold.runtime.status import look, page_link
 
-    found = look(Place.of(run.file))
+    place = Place.of(run.file)
+    found = look(place)
     if found is None:
         run.say("not running (to start it: tenfold up)")
         run.result({"running": False, "well": False, "processes": []})
@@ -29,6 +30,9 @@ def status(run: Invocation) -> int:
     run.say(f"{found.platform}  {found.url}\n")
     for line in table([COLUMNS, *(cells(row) for row in found.rows)]):
         run.say(line)
+    # Only for a person: links are few, and one that nobody opens pushes out one that somebody was given.
+    if not (run.json or run.quiet) and (page := page_link(place)):
+        run.say(f"\npage  {page}  (opens once)")
     run.result(
         {"running": True, "well": found.is_well, "platform": found.platform, "url": found.url}
         | {"processes": [row.as_json() for row in found.rows]}

@@ -60,6 +60,8 @@ def block(running: Running, file: Path) -> list[tuple[str, str]]:
     for backend in running.backends:
         rows.append(("" if len(rows) > 1 else "backends", f"{backend['url']}  weight {backend['weight']}"))
     rows.append(("shards", "  ".join(running.shards)))
+    if running.page:
+        rows.append(("page", f"{running.page}  (opens once; for another: {_command('status', file)})"))
     rows.append(("logs", f"{running.logs}  ({_command('logs', file)})"))
     rows += [("note", note) for note in running.notes]
     rows.append(("stop", f"Ctrl-C, or {_command('down', file)}"))

@@ -57,15 +57,16 @@ class Life:
         return self.since_s + self.delay_s
 
 
-def after(life: Life, event: str, now_s: float) -> Life:
+def after(life: Life, event: str, now_s: float, *, essential: bool = True) -> Life:
     """The life after `event` ("spawned", "well", "ended" or "stop") at `now_s`.
 
+    essential  whether the platform is nothing without it; what is not comes back even if it was never well
     Raises ValueError for an event that cannot happen in this state: a bug of the supervisor.
     """
     state = NEXT[life.state].get(event)
     if state is None:
         raise ValueError(f"a process that is {life.state} cannot be {event}")
-    if event == "ended" and life.state is State.STARTING and not life.been_up:
+    if event == "ended" and life.state is State.STARTING and essential and not life.been_up:
         state = State.FAILED
     if state is life.state:
         return life

@@ -47,6 +47,25 @@ class Place:
     def state(self) -> Path:
         return self.run / "state.json"
 
+    @property
+    def agent(self) -> Path:
+        """What the agent keeps over restarts."""
+        return self.var / "agent"
+
+    @property
+    def agent_socket(self) -> Path:
+        return self.run / "agent.sock"
+
+    @property
+    def agent_state(self) -> Path:
+        """Where the agent's page is, and a link to it."""
+        return self.run / "agent.json"
+
+    @property
+    def balancer_record(self) -> Path:
+        """What is wanted of each backend; there only while some are not ready."""
+        return self.agent / "balancer.json"
+
     def logs(self) -> dict[str, Path]:
         """Every log there is, by name, without the older ones that rotation keeps."""
         found = sorted([*self.log.glob("*.log"), *self.log.glob("*.tsv")])
@@ -57,8 +76,8 @@ class Place:
         return [self.var / ACCESS_LOG, self.var / ERROR_LOG]
 
     def forget(self) -> None:
-        """Remove what says that something runs: the record, and the pid file that a killed nginx leaves."""
-        for path in (self.state, self.var / PID_FILE):
+        """Remove what says that something runs: the records, and what a killed nginx or agent leaves."""
+        for path in (self.state, self.agent_state, self.agent_socket, self.var / PID_FILE):
             path.unlink(missing_ok=True)
 
     def make(self) -> None:
@@ -68,7 +87,8 @@ class Place:
         """
         # Started as root, nginx's workers are another account: they pass through, and cannot list.
         passed = 0o711 if os.geteuid() == 0 else 0o750
-        for directory, mode in ((self.var, passed), (self.log, 0o750), (self.run, 0o750), (self.nginx, passed)):
+        closed = ((self.log, 0o750), (self.run, 0o750), (self.agent, 0o700))
+        for directory, mode in ((self.var, passed), *closed, (self.nginx, passed)):
             try:
                 if not directory.is_dir():
                     directory.mkdir()

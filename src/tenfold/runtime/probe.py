@@ -1,11 +1,15 @@
-"""Ask over HTTP whether something is well. Edge."""
+"""Ask whether something is well: over HTTP, or the agent on its socket. Edge."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
-from tenfold.runtime.programs import Address
+from tenfold.errors import TenfoldError
+from tenfold.hosts.agent_link import AgentLink
+from tenfold.runtime.aside import aside
+from tenfold.runtime.programs import Address, Program
 
 TIMEOUT_S = 2.0
 # An app's health page is small; what is longer is not waited for.
@@ -17,6 +21,22 @@ async def status_of(address: Address, path: str, host: str, timeout_s: float = T
     with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
         return await asyncio.wait_for(_get(address, path, host), timeout_s)
     return None
+
+
+async def agent_answers(path: Path, timeout_s: float = TIMEOUT_S) -> bool:
+    """Tell whether an agent answers at the socket `path`."""
+    link = AgentLink(path, timeout_s)
+    with suppress(TenfoldError):
+        await aside(lambda: link.ask({"do": "status"}))
+        return True
+    return False
+
+
+async def answer_of(program: Program) -> int | None:
+    """The status that a program answers its health question with; one that answers on a socket says 200."""
+    if program.socket is None:
+        return await status_of(program.address, program.health, program.host)
+    return 200 if await agent_answers(Path(program.socket)) else None
 
 
 async def _get(address: Address, path: str, host: str) -> int:

@@ -29,6 +29,7 @@ class Kind(StrEnum):
 
     BALANCER = "balancer"
     BACKEND = "backend"
+    AGENT = "agent"
     SETUP = "setup"
 
 
@@ -57,6 +58,8 @@ class Program:
     address      where it answers
     health       path that answers with one of the statuses `well` when it is well
     host         the Host header of the health request
+    socket       the Unix socket on which it answers instead of over HTTP; then `address` is where nobody is
+    essential    whether `up` gives up when it does not start
     start_s      how long it may take until it is well
     grace_s      how long it may take to end by itself
     """
@@ -71,6 +74,11 @@ class Program:
     well: tuple[int, ...] = (200,)
     start_s: float = 30.0
     grace_s: float = BACKEND_GRACE_S
+    socket: str | None = None
+    essential: bool = True
+
+
+NOWHERE = Address("127.0.0.1", 0)
 
 
 def balancer_address(listen: str) -> Address:
@@ -82,8 +90,14 @@ def balancer_address(listen: str) -> Address:
     return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104  read, not listened on
 
 
-def backends(topology: Topology, environ: Mapping[str, str], python: str) -> list[Program]:
-    """The instances of the app, in the order of the file. `python` is the path of the running interpreter."""
+def backends(
+    topology: Topology, environ: Mapping[str, str], python: str, agent_socket: str | None = None
+) -> list[Program]:
+    """The instances of the app, in the order of the file.
+
+    python        path of the running interpreter
+    agent_socket  where they tell their timings; None: nowhere
+    """
     programs = []
     for position in range(len(topology.app.backends)):
         name, port = f"backend_{position}", topology.backend_port(position)
@@ -94,7 +108,8 @@ def backends(topology: Topology, environ: Mapping[str, str], python: str) -> lis
                 kind=Kind.BACKEND,
                 argv=tuple(arguments(topology.app.command, python=python, port=port)),
                 environment=app_environment(topology, environ, python)
-                | {"TENFOLD_BACKEND": name, "PORT": str(port), "PYTHONUNBUFFERED": "1"},
+                | {"TENFOLD_BACKEND": name, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+                | ({"TENFOLD_AGENT_SOCKET": agent_socket} if agent_socket else {}),
                 address=address,
                 health=topology.app.health,
                 host=str(address),
@@ -121,6 +136,24 @@ def balancer(topology: Topology, argv: Sequence[str], environ: Mapping[str, str]
         well=(204, 404),
         start_s=15.0,
         grace_s=BALANCER_GRACE_S,
+    )
+
+
+def agent(topology: Topology, environ: Mapping[str, str], python: str, socket: str) -> Program:
+    """Tenfold's own agent: it watches, shows the page, and tells nginx of changes. The platform goes on without it."""
+    # The ports may be others than the file's (`tenfold demo --port`).
+    ports = ",".join(str(topology.backend_port(position)) for position in range(len(topology.app.backends)))
+    where = ["--file", str(topology.file), "--listen", topology.balancer.listen, "--ports", ports]
+    return Program(
+        name="agent",
+        kind=Kind.AGENT,
+        argv=(python, "-m", "tenfold.runtime.agent", *where, *(["--env", e] if (e := topology.environment) else [])),
+        address=NOWHERE,
+        health="",
+        host="",
+        environment=dict(environ) | {"PYTHONUNBUFFERED": "1"},
+        socket=socket,
+        essential=False,
     )
 
 
@@ -162,5 +195,7 @@ def _reveal(value: str | SecretStr) -> str:
 
 def stop_order(programs: Sequence[Program]) -> list[list[Program]]:
     """What is stopped together, stage by stage: the balancer first, so that no request meets a backend that is gone."""
-    stages = [[p for p in programs if p.kind is kind] for kind in (Kind.BALANCER, Kind.BACKEND, Kind.SETUP)]
+    # The agent goes with the backends: by then nginx has written the last lines of its log.
+    kinds = ({Kind.BALANCER}, {Kind.BACKEND, Kind.AGENT}, {Kind.SETUP})
+    stages = [[p for p in programs if p.kind in stage] for stage in kinds]
     return [stage for stage in stages if stage]

@@ -24,6 +24,7 @@ class Entry:
 
     pid, started  who it is, as Identity; None while it does not run
     since         when it came into its state, in seconds since 1970
+    socket        where it answers instead of at host and port
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entry:
     well: list[int]
     pid: int | None = None
     started: float | None = None
+    socket: str | None = None
 
     @property
     def identity(self) -> Identity | None:

@@ -6,16 +6,16 @@ import asyncio
 import os
 import shlex
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from tenfold.balancer.apply import Prepared, prepare
+from tenfold.balancer.states import Wanted
 from tenfold.errors import PlatformError
-from tenfold.runtime import preflight, programs
+from tenfold.runtime import agent_balancer, agent_state, preflight, programs
+from tenfold.runtime.aside import aside
 from tenfold.runtime.output import SHOWN_LINES
 from tenfold.runtime.place import Place
 from tenfold.runtime.probe import status_of
@@ -27,17 +27,23 @@ from tenfold.topology.addresses import listen_address
 from tenfold.topology.commands import arguments
 from tenfold.topology.model import Topology
 
-T = TypeVar("T")
 NOTE = "note: "
 ANSWER_S = 10.0
+# The agent tells where its page is before it loads all that it needs; nobody should wait for one that is ill.
+PAGE_S = 10.0
+WORDS = {Wanted.DRAIN: "drained", Wanted.DOWN: "down"}
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The platform once it is up: what the block at the end, or the JSON object, tells."""
+    """The platform once it is up: what the block at the end, or the JSON object, tells.
+
+    page  the agent's page, with a link that opens it once; None when the agent has not come up
+    """
 
     name: str
     url: str
+    page: str | None
     backends: list[dict[str, Any]]
     shards: list[str]
     logs: str
@@ -46,6 +52,7 @@ class Running:
     def as_json(self) -> dict[str, Any]:
         """One object, with our pid: SIGTERM to it stops the platform."""
         return {"platform": self.name, "url": self.url, "pid": os.getpid(), "backends": self.backends} | {
+            "page": self.page,
             "shards": self.shards,
             "logs": self.logs,
             "notes": self.notes,
@@ -77,7 +84,8 @@ class Start:
     async def run(self) -> Running:
         """Everything from the first check to the first answer through the balancer."""
         preflight.raise_file_limit()
-        backends = programs.backends(self.topology, self.environ, sys.executable)
+        socket = str(self.place.agent_socket)
+        backends = programs.backends(self.topology, self.environ, sys.executable, socket)
         setup = self._setup_program()
         backends = [self._found(program, "app.command") for program in backends]
         # The very address: on all of them is taken too when somebody has one.
@@ -85,11 +93,18 @@ class Start:
         needed = {program.name: program.address for program in backends}
         preflight.check_ports({"balancer": listen} | needed, self.ports_hint)
         # Before the app's set-up, which may take long: whoever has no nginx learns it at once.
-        prepared = await _aside(lambda: prepare(self.topology, self.place.var))
+        states = agent_balancer.recorded(self.place.balancer_record, self.topology)
+        prepared = await aside(lambda: prepare(self.topology, self.place.var, states))
         for warning in prepared.warnings:
             self.voice.warn(warning)
+        for name, wanted in states.items():
+            self.voice.warn(
+                f"{name} is {WORDS[wanted]} since an earlier run; to have it back: tenfold balancer ready {name}"
+            )
         begun_s = time.monotonic()
-        await _aside(self._initialise)
+        # Now already: it takes longer than the others to load, and none of them waits for it.
+        self.supervisor.begin(programs.agent(self.topology, self.environ, sys.executable, socket))
+        await aside(self._initialise)
         shards = list(self.topology.database.shards)
         self.voice.step("shards", " ".join(shards), time.monotonic() - begun_s)
         notes = await self._set_up(setup) if setup else []
@@ -99,6 +114,7 @@ class Start:
         return Running(
             name=self.topology.platform.name,
             url=self.address.url,
+            page=await self._page(begun_s),
             backends=[
                 {"name": program.name, "url": program.address.url, "weight": weight}
                 for program, weight in zip(backends, weights, strict=True)
@@ -107,6 +123,19 @@ class Start:
             logs=str(self.place.log),
             notes=notes,
         )
+
+    async def _page(self, begun_s: float) -> str | None:
+        """The link to the agent's page, which a platform can do without."""
+        deadline_s = begun_s + PAGE_S
+        while not self.supervisor.has_failed("agent") and time.monotonic() < deadline_s:
+            about = agent_state.read(self.place.agent_state)
+            # One that a killed agent has left tells of a page that is gone.
+            if about and about.pid == self.supervisor.pid("agent"):
+                self.voice.step("agent", f"{programs.NOWHERE.host}:{about.port}", time.monotonic() - begun_s)
+                return about.link
+            await asyncio.sleep(0.02)
+        self.voice.warn("the agent has not come up, so nothing is watched; tenfold logs agent")
+        return None
 
     def _initialise(self) -> None:
         # Here, not above: it brings the parser of SQL, which takes longer to import than all checks take to run.
@@ -170,18 +199,3 @@ class Start:
                 f"all backends are well, but the balancer {what}",
                 hint=f"nginx's own words are in {prepared.error_log}",
             )
-
-
-async def _aside(work: Callable[[], T]) -> T:
-    """Do blocking work in a thread that nobody waits for at the end: a stop must not hang on it."""
-    outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="aside").start()
-    return await asyncio.wrap_future(outcome)

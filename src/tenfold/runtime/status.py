@@ -7,20 +7,23 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tenfold.errors import PlatformError
+from tenfold.errors import PlatformError, TenfoldError
+from tenfold.hosts.agent_link import AgentLink
 from tenfold.runtime import record
 from tenfold.runtime.life import State
 from tenfold.runtime.place import Lock, Place
-from tenfold.runtime.probe import status_of
+from tenfold.runtime.probe import agent_answers, status_of
 from tenfold.runtime.processes import Identity, members
 from tenfold.runtime.programs import Address
 
 # CPU use is the work between two looks; over less than this it is noise.
 CPU_WINDOW_S = 0.25
+LINK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class Row:
 
     @property
     def is_well(self) -> bool:
-        return self.state == State.UP and self.healthy is not False
+        # The platform does not wait for its agent, and `up` says that all is up before that has loaded.
+        loading = self.name == "agent" and self.state == State.STARTING and not self.restarts
+        return loading or (self.state == State.UP and self.healthy is not False)
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -63,7 +68,7 @@ class Status:
     @property
     def is_well(self) -> bool:
         """Tell whether every process is up and answers, the balancer and a backend among them."""
-        return len(self.rows) > 2 and all(row.is_well for row in self.rows)
+        return sum(row.name != "agent" for row in self.rows) > 2 and all(row.is_well for row in self.rows)
 
 
 def look(place: Place, clock: Callable[[], float] = time.time) -> Status | None:
@@ -79,6 +84,13 @@ def look(place: Place, clock: Callable[[], float] = time.time) -> Status | None:
     if about is None:
         return Status(platform="", url="", rows=[])
     return asyncio.run(_look(about, clock))
+
+
+def page_link(place: Place) -> str | None:
+    """A fresh link to the agent's page, good for opening it once; None while no agent answers."""
+    with suppress(TenfoldError, KeyError):
+        return str(AgentLink(place.agent_socket, LINK_S).ask({"do": "link"})["link"])
+    return None
 
 
 async def _look(about: record.Record, clock: Callable[[], float]) -> Status:
@@ -101,7 +113,7 @@ async def _look(about: record.Record, clock: Callable[[], float]) -> Status:
                 state="gone" if expected and not alive else entry.state,
                 healthy=health[entry.name],
                 pid=entry.pid if alive else None,
-                port=entry.port,
+                port=entry.port or None,
                 up_s=clock() - entry.since if alive else None,
                 restarts=entry.restarts,
                 memory_bytes=memory[entry.name] if alive else None,
@@ -113,6 +125,8 @@ async def _look(about: record.Record, clock: Callable[[], float]) -> Status:
 
 async def _ask(about: record.Record) -> dict[str, bool]:
     async def well(entry: record.Entry) -> bool:
+        if entry.socket:
+            return await agent_answers(Path(entry.socket))
         return await status_of(Address(entry.host, entry.port), entry.health, entry.host_header) in entry.well
 
     answers = await asyncio.gather(*(well(entry) for entry in about.processes))

@@ -17,7 +17,7 @@ from tenfold.runtime import processes, record
 from tenfold.runtime.life import Life, State, after, is_overdue
 from tenfold.runtime.output import Output, Pipe
 from tenfold.runtime.place import Place
-from tenfold.runtime.probe import status_of
+from tenfold.runtime.probe import answer_of
 from tenfold.runtime.processes import Identity, spawn
 from tenfold.runtime.programs import CUT_GRACE_S, KILLED_GRACE_S, Kind, Program, stop_order
 from tenfold.runtime.voice import Voice
@@ -82,6 +82,21 @@ class Supervisor:
         finally:
             everyone_well.cancel()
             await asyncio.gather(everyone_well, return_exceptions=True)
+
+    def begin(self, program: Program) -> None:
+        """Start a program that is not essential, without waiting for it; it is kept alive from now on."""
+        child = self._children[program.name] = Child(program)
+        self._keepers.append(asyncio.create_task(self._keep(child)))
+
+    def has_failed(self, name: str) -> bool:
+        """Tell whether a program has ended and waits to be started again."""
+        return self._children[name].life.state is State.BACKING_OFF
+
+    def pid(self, name: str) -> int | None:
+        """Of the process that runs a program now; None while none does."""
+        child = self._children.get(name)
+        running = child is not None and child.process is not None and not child.ended.is_set()
+        return child.process.pid if running and child and child.process else None
 
     async def _announce(self, child: Child, begun_s: float, on_well: Callable[[Program, float], None]) -> None:
         await child.well.wait()
@@ -170,7 +185,7 @@ class Supervisor:
         """Ask until it is well, has ended or its time is over; returns the last status, None for no answer."""
         program, pause_s, last = child.program, FIRST_ASK_S, None
         while not child.ended.is_set() and not is_overdue(child.life, time.monotonic(), program.start_s):
-            last = await status_of(program.address, program.health, program.host)
+            last = await answer_of(program)
             # A process that has ended did not answer: then somebody else has its port.
             if last in program.well and child.process and processes.ended_with(child.process) is None:
                 return last
@@ -239,12 +254,14 @@ class Supervisor:
         processes.collect_orphans({child.process.pid for child in self._children.values() if child.process})
 
     def _change(self, child: Child, event: str) -> None:
-        child.life = after(child.life, event, time.monotonic())
+        child.life = after(child.life, event, time.monotonic(), essential=child.program.essential)
         self._write()
 
     def _write(self) -> None:
         away = time.time() - time.monotonic()
-        entries = tuple(self._entry(child, child.life.since_s + away) for child in self._children.values())
+        # What serves comes first.
+        children = sorted(self._children.values(), key=lambda child: child.program.kind is Kind.AGENT)
+        entries = tuple(self._entry(child, child.life.since_s + away) for child in children)
         try:
             record.write(replace(self._about, processes=entries), self._place.state)
         except OSError as error:  # a full disk: the platform goes on, `tenfold status` sees an old state
@@ -267,4 +284,5 @@ class Supervisor:
             well=list(program.well),
             pid=identity.pid if identity else None,
             started=identity.started if identity else None,
+            socket=program.socket,
         )

@@ -51,13 +51,14 @@ class Probes:
 
     async def _round(self, name: str) -> None:
         begun_s = time.monotonic()
-        answer = await self._ask(name)
-        health = self._health[name]
-        if answer is not None:
-            health = self._health[name] = after(health, answer, self._now_s)
-        pause_s = health.next_s * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311  spreading, not secrecy
-        self._due_s[name] = begun_s + pause_s
-        del self._asking[name]
+        try:
+            answer = await self._ask(name)
+            if answer is not None:
+                self._health[name] = after(self._health[name], answer, self._now_s)
+        finally:  # whatever became of it, it is asked again
+            pause_s = self._health[name].next_s * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311  no secret
+            self._due_s[name] = begun_s + pause_s
+            del self._asking[name]
 
     async def _ask(self, name: str) -> Answer | None:
         begun_s = time.monotonic()

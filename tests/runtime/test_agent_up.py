@@ -1,0 +1,74 @@
+"""`tenfold up` and its agent: started first, known to status, never needed. Edge."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from tenfold.errors import TenfoldError
+from tenfold.hosts.agent_link import AgentLink
+from tests.runtime.platforms import Platform, stop
+from tests.support import wait_for
+
+# Stands for a broken installation: the agent's interpreter ends before it has begun.
+SABOTAGE = """
+import sys
+if "tenfold.runtime.agent" in sys.orig_argv:
+    sys.exit("numpy is broken")
+"""
+
+
+def test_the_block_shows_the_pages_link_and_status_gives_another(platform: Platform) -> None:
+    run = platform.up()
+    told = json.loads((platform.root / "var/run/agent.json").read_text())
+    assert f"page      {told['url']}/enter?token={told['token']}  (opens once; for another: " in platform.said()
+    assert "✓ agent" in platform.said()
+    assert platform.get("/environment", platform.ports[0])["TENFOLD_AGENT_SOCKET"] == str(
+        platform.root / "var/run/agent.sock"
+    )
+
+    def link() -> str:
+        lines = platform.tenfold("status").stdout.splitlines()
+        return next((line.split()[1] for line in lines if line.startswith("page")), "")
+
+    first = wait_for(link, "a link")
+    assert first.startswith(told["url"]) and first != link()
+    row = next(line for line in platform.tenfold("status").stdout.splitlines() if line.startswith("agent "))
+    assert str(told["pid"]) in row and "up" in row
+    assert stop(run) == 0
+    assert platform.remains() == []
+
+
+def test_without_its_agent_the_platform_is_up_all_the_same(platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
+    run = platform.up(environment={"PYTHONPATH": str(tmp_path)})
+    assert platform.get("/") == "backend_0"
+    assert "the agent has not come up, so nothing is watched; tenfold logs agent" in platform.complained()
+    assert "agent exited with code 1 while starting; back in 0.5 s" in platform.said()
+    assert "page " not in platform.said()
+    wait_for(lambda: platform.entry("agent")["restarts"] >= 1, "it is tried again")
+    assert "numpy is broken" in (platform.root / "var/log/agent.log").read_text()
+    assert platform.tenfold("status").returncode == 1
+    assert stop(run) == 0
+    assert platform.remains() == []
+
+
+def test_what_was_wanted_of_a_backend_holds_over_a_restart_of_the_platform(two_backends: Platform) -> None:
+    run = two_backends.up()
+    link = AgentLink(two_backends.root / "var/run/agent.sock")
+
+    def told() -> bool:
+        with suppress(TenfoldError):
+            return bool(link.ask({"do": "balancer", "action": "down", "backend": "backend_1"}))
+        return False
+
+    wait_for(told, "the agent has done it")
+    assert {two_backends.get("/") for _ in range(6)} == {"backend_0"}
+    assert stop(run) == 0
+    two_backends.up()
+    assert (
+        "backend_1 is down since an earlier run; to have it back: tenfold balancer ready backend_1"
+        in two_backends.complained()
+    )
+    assert {two_backends.get("/") for _ in range(6)} == {"backend_0"}
