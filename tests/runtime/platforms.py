@@ -64,7 +64,8 @@ class Platform:
     def up(self, *options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         """`tenfold up`, once it is up."""
         run = self.start(*options, environment=environment)
-        wait_for(lambda: "is up" in self.said() or run.poll() is not None, "the platform is up")
+        # The last row of the block: before it more may be on its way.
+        wait_for(lambda: "Ctrl-C, or " in self.said() or run.poll() is not None, "the platform is up")
         assert run.poll() is None, self.said() + self.complained()
         return run
 

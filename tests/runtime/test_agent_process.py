@@ -178,14 +178,14 @@ def test_killed_and_started_again_while_the_log_is_rotated_it_loses_and_doubles_
     writer = threading.Thread(target=traffic)
     writer.start()
     try:
-        flushed(1.0)
+        flushed(0.3)
         url = fresh.ask("status")["page"]
         assert fresh.end(signal.SIGKILL) == -signal.SIGKILL
         fresh.log.rename(fresh.log.with_name(f"{fresh.log.name}.1"))  # and the log is rotated while it is away
         time.sleep(0.3)
         fresh.start()
         assert fresh.ask("status")["page"] == url  # open pages find it again
-        flushed(1.0)
+        flushed(0.3)
     finally:
         stop.set()
         writer.join()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tenfold.errors import TenfoldError
 from tenfold.hosts.agent_link import AgentLink
@@ -17,6 +21,20 @@ import sys
 if "tenfold.runtime.agent" in sys.orig_argv:
     sys.exit("numpy is broken")
 """
+
+
+def asked(platform: Platform, **command: str) -> dict[str, Any] | None:
+    """What the agent answers to `balancer`; None while it is away."""
+    with suppress(TenfoldError):
+        return AgentLink(platform.root / "var/run/agent.sock").ask({"do": "balancer", **command})
+    return None
+
+
+def state(platform: Platform, backend: str) -> str:
+    with suppress(TenfoldError):
+        view = AgentLink(platform.root / "var/run/agent.sock").ask({"do": "view"})["view"]
+        return str(next(one["state"] for one in view["backends"] if one["name"] == backend))
+    return "nobody knows"
 
 
 def test_the_block_shows_the_pages_link_and_status_gives_another(platform: Platform) -> None:
@@ -54,21 +72,33 @@ def test_without_its_agent_the_platform_is_up_all_the_same(platform: Platform, t
     assert platform.remains() == []
 
 
-def test_what_was_wanted_of_a_backend_holds_over_a_restart_of_the_platform(two_backends: Platform) -> None:
+def test_a_killed_backend_is_seen_down_within_two_seconds_and_up_again(two_backends: Platform) -> None:
+    two_backends.up()
+    wait_for(lambda: state(two_backends, "backend_1") == "up", "it is up")
+    begun_s = time.monotonic()
+    os.kill(two_backends.pid("backend_1"), signal.SIGKILL)
+    wait_for(lambda: state(two_backends, "backend_1") == "down", "it is seen down")
+    assert time.monotonic() - begun_s < 2.5
+    seen_s = time.monotonic()
+    wait_for(lambda: state(two_backends, "backend_1") == "up", "it is seen up again")
+    assert time.monotonic() - seen_s > 0.9  # who looks once a second must not miss it
+
+
+def test_what_was_wanted_of_a_backend_holds_when_the_agent_is_killed_and_when_the_platform_restarts(
+    two_backends: Platform,
+) -> None:
     run = two_backends.up()
-    link = AgentLink(two_backends.root / "var/run/agent.sock")
-
-    def told() -> bool:
-        with suppress(TenfoldError):
-            return bool(link.ask({"do": "balancer", "action": "down", "backend": "backend_1"}))
-        return False
-
-    wait_for(told, "the agent has done it")
+    wait_for(lambda: asked(two_backends, action="down", backend="backend_1"), "the agent has done it")
     assert {two_backends.get("/") for _ in range(6)} == {"backend_0"}
+    killed = two_backends.pid("agent")
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: two_backends.entry("agent")["pid"] not in (None, killed), "the agent is started again")
+    assert {two_backends.get("/") for _ in range(6)} == {"backend_0"}  # and nobody has noticed
+    told = wait_for(lambda: asked(two_backends), "it answers again")
+    assert [one["wanted"] for one in told["backends"]] == ["ready", "down"] and told["reloads"] == 0
+    assert not told["settled"]  # it has not seen the clients of the last minute
     assert stop(run) == 0
     two_backends.up()
-    assert (
-        "backend_1 is down since an earlier run; to have it back: tenfold balancer ready backend_1"
-        in two_backends.complained()
-    )
+    warning = "backend_1 is down since an earlier run; to have it back: tenfold balancer ready backend_1"
+    assert warning in two_backends.complained()
     assert {two_backends.get("/") for _ in range(6)} == {"backend_0"}

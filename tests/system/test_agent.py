@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -117,15 +115,6 @@ def test_figures_of_requests_routes_statements_and_processes_are_there(ledger: L
     assert "Healthy" in shown and "backend_2" in shown and "GET /api/transactions" in shown
 
 
-def test_a_killed_backend_is_seen_down_within_two_seconds_and_up_again(ledger: Ledger) -> None:
-    wait_for(lambda: state(ledger, "backend_1") == "up", "it is up")
-    ledger.kill("backend_1")
-    killed_s = time.monotonic()
-    wait_for(lambda: state(ledger, "backend_1") == "down", "it is seen down")
-    assert time.monotonic() - killed_s < 2.5
-    wait_for(lambda: state(ledger, "backend_1") == "up", "it is seen up again")
-
-
 def test_a_drained_backend_loses_no_request_keeps_its_clients_and_is_empty_when_the_command_comes_back(
     ledger: Ledger,
 ) -> None:
@@ -153,29 +142,6 @@ def test_a_drained_backend_loses_no_request_keeps_its_clients_and_is_empty_when_
         assert ledger.tenfold("balancer", "ready", "backend_1", "--wait").returncode == 0
         wait_for(lambda: visitors.served["backend_1"] > before, "it is back")
     assert visitors.failed == []
-
-
-def test_a_killed_agent_comes_back_with_what_it_was_told_and_the_platform_does_not_notice(ledger: Ledger) -> None:
-    def agent() -> int:
-        return int(AgentLink(ledger.root / "var/run/agent.sock", 2.0).ask({"do": "status"})["pid"])
-
-    assert ledger.tenfold("balancer", "down", "backend_2").returncode == 0
-    pid = agent()
-    visitors = Visitors(ledger)
-    with visitors.walking():
-        os.kill(pid, signal.SIGKILL)
-
-        def another() -> bool:
-            with suppress(TenfoldError):
-                return agent() != pid
-            return False
-
-        wait_for(another, "the agent is back")
-        wait_for(lambda: state(ledger, "backend_2") == "down", "it knows what is wanted")
-        assert "agent" in ledger.tenfold("status").stdout
-        wait_for(lambda: sum(visitors.served.values()) > 60, "traffic flows")
-    assert visitors.failed == [] and visitors.served["backend_2"] == 0
-    assert ledger.tenfold("balancer", "ready", "backend_2").returncode == 0
 
 
 def test_stopping_leaves_no_agent(ledger: Ledger) -> None:

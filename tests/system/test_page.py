@@ -91,7 +91,7 @@ def test_the_page_agrees_with_the_load_and_with_the_apps_own_timings(site: Platf
 
 def test_a_killed_backend_turns_red_and_back(site: Platform, browser: Browser) -> None:
     row = '[data-table="backends"] [data-row="backend_1"]'
-    wait_for(lambda: browser.attribute(row, "data-tone") == "ok", "all is well")
+    wait_for(lambda: browser.attribute(row, "data-tone") == "ok", "all is well", 30)
     os.kill(site.pid("backend_1"), signal.SIGKILL)
     wait_for(lambda: browser.attribute(row, "data-tone") == "bad", "the row turns red", 10)
     wait_for(lambda: browser.attribute(row, "data-tone") == "ok", "and back", 20)

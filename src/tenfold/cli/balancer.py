@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenfold.cli.options import Invocation, common
-from tenfold.errors import PlatformError
+from tenfold.errors import NodeDown, PlatformError
 
 if TYPE_CHECKING:
     from tenfold.hosts.agent_link import AgentLink
 
 POLL_S = 0.5
-# nginx writes its log once a second: nobody was there only if nobody is there for so long.
-QUIET_S = 2.0
+# Between a request's end and its line in the log nginx keeps its connection; one more look makes sure.
+QUIET_S = 1.0
+# An agent that was killed is back within seconds; whoever waits goes on with it.
+AWAY_S = 30.0
 # A reload waits for the one before it (2 s) and for new workers (10 s at most).
 ANSWER_S = 30.0
 
@@ -112,7 +114,7 @@ def _wait_empty(
     """Ask until nobody is on the backend any more. Raises PlatformError when the time is up."""
     said, empty_since_s = "", None
     while True:
-        told = link.ask(command)
+        told = _asked(link, command)
         one, now_s = _one(told, backend), time.monotonic()
         # Whoever is down has no clients: those it had are with others, however lately they were here.
         clients = one["sessions"] if one["wanted"] == "drain" else 0
@@ -135,10 +137,22 @@ def _wait_empty(
 
 def _wait_well(link: AgentLink, backend: str, until_s: float | None) -> dict[str, Any]:
     while True:
-        view = link.ask({"do": "view"})["view"]
+        view = _asked(link, {"do": "view"})["view"]
         if any(b["name"] == backend and b["state"] == "up" for b in view["backends"]):
             return link.ask({"do": "balancer"})
         _rest(until_s, f"{backend} does not answer well yet")
+
+
+def _asked(link: AgentLink, command: Mapping[str, Any]) -> dict[str, Any]:
+    """The agent's answer; while it is away, its supervisor brings it back. Raises NodeDown when it does not."""
+    until_s = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return link.ask(command)
+        except NodeDown:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(POLL_S)
 
 
 def _rest(until_s: float | None, why: str) -> None:

@@ -43,7 +43,7 @@ class Commands:
     ) -> None:
         self._topology, self._page, self._owner = topology, page, owner
         self._sessions, self._record, self._make_view = sessions, record, view
-        self._since_s = time.time()
+        self._since_s, self._began_s = time.time(), time.monotonic()
         self.by_name: Mapping[str, Command] = {
             "status": self._status,
             "view": self._view,
@@ -77,7 +77,8 @@ class Commands:
         clock_s = time.monotonic()
         return {
             "pending": owner.pending,
-            "settled": owner.settled,
+            # An agent that has just begun has not seen the clients of the time before.
+            "settled": owner.settled and clock_s - self._began_s >= idle_s,
             "reloads": owner.reloads,
             "backends": [
                 {
