@@ -14,7 +14,7 @@ up:              ## set everything up and run the example platform
 test:            ## set up what the tests need, check, and run all tests
 	@$(PYTHON) tools/setup.py dev --servers
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 check:           ## lint, types, architecture
 	@$(PYTHON) tools/setup.py dev

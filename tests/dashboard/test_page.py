@@ -13,8 +13,6 @@ from tests.dashboard.sample import NOW_S, history, traffic
 from tests.dashboard.served import Served
 from tests.support import wait_for
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>"\'&{name}'
 
 

@@ -18,7 +18,7 @@ from tests.http import Client
 from tests.support import wait_for
 from tests.system.ledger import Ledger
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
+pytestmark = pytest.mark.system
 
 
 def view(ledger: Ledger) -> dict[str, Any]:

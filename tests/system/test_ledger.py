@@ -15,7 +15,7 @@ from tests.http import Client
 from tests.support import wait_for
 from tests.system.ledger import SHARDS, Ledger, Member
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
+pytestmark = pytest.mark.system
 
 
 def two_on_different_shards(ledger: Ledger, name: str) -> tuple[Member, Member]:

@@ -22,7 +22,7 @@ from tests.http import Client
 from tests.runtime.platforms import Platform
 from tests.support import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.system
 
 APP = Path(__file__).with_name("timed.py")
 REQUESTS, SEED = 400, 20261123
