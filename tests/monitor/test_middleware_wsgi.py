@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper, setup_testing_defaults
@@ -233,10 +234,12 @@ def test_without_an_agent_the_application_is_returned_as_it_is(monkeypatch: pyte
 
 
 GUNICORN = """
-import os
+import os, time
 import tenfold.middleware
 
 def plain(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(0.05)
     environ["tenfold.route"] = "/ready" if environ["PATH_INFO"] == "/ready" else "/pid"
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
@@ -250,6 +253,9 @@ def test_workers_forked_by_gunicorn_from_a_loaded_application_lose_nothing(
 ) -> None:
     command = ["gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:{port}", "--log-level", "warning"]
     with serving(GUNICORN, [*command, "shop:app"], tmp_path, socket_path) as port:
-        assert {ask(port, "/any") for _ in range(200)} == {200}
+        assert {ask(port, "/any") for _ in range(160)} == {200}
+        # A worker has one request at a time: of many slow ones at once the second must take some.
+        with ThreadPoolExecutor(8) as crowd:
+            assert set(crowd.map(lambda _: ask(port, "/slow"), range(40))) == {200}
     assert agent.counts["GET", "/pid", "200"] == 200
     assert os.getpid() not in agent.pids and len(agent.pids) == 2
