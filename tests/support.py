@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import pytest
@@ -15,11 +17,21 @@ T = TypeVar("T")
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin"
 
 
+# Below the ports that the kernel gives to outgoing connections: a port from there may be taken the next moment.
+# Each worker of a parallel run has a range of its own, and goes through it in turn.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_PORTS = itertools.cycle(range(20_000 + 3_000 * _WORKER, 23_000 + 3_000 * _WORKER))
+for _ in range(os.getpid() % 2_000):
+    next(_PORTS)
+
+
 def free_port(address: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, and that nobody is given by chance."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("0.0.0.0" if address == "127.0.0.1" else address, port))
+            return port
+    raise AssertionError("the range does not end")
 
 
 def program(name: str) -> str:

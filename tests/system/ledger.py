@@ -33,7 +33,7 @@ PASSWORD = "a long enough password"
 def free_run_of_ports(count: int) -> int:
     """The first of `count` neighbouring ports that nobody listens on."""
     while True:
-        first = 20_000 + secrets.randbelow(20_000)
+        first = 12_000 + secrets.randbelow(7_000)
         with ExitStack() as stack:
             try:
                 for port in range(first, first + count):
