@@ -89,7 +89,8 @@ def test_the_rows_of_a_cancelled_query_reach_nobody(site: Site) -> None:
             answers = await asyncio.gather(*(db.execute("SELECT ?", (f"mine {n}",)) for n in range(20)))
             assert [answer.scalar() for answer in answers] == [f"mine {n}" for n in range(20)]
             assert all(
-                isinstance(got, asyncio.CancelledError) for got in await asyncio.gather(*tasks, return_exceptions=True)
+                isinstance(got, asyncio.CancelledError | tenfold.Result)  # one may have been done before the cancel
+                for got in await asyncio.gather(*tasks, return_exceptions=True)
             )
         # Not one connection was lost: both can be out at once, and no more are open.
         await asyncio.gather(*(db.execute(SLOW.format(steps=1000), (0,)) for _ in range(10)))
