@@ -50,9 +50,9 @@ def test_one_that_blocks_its_thread_or_waits_for_ever_stops_no_other() -> None:
         return lambda: Collecting(collect.__name__, collect, lambda _: None, interval_s=0.02, timeout_s=0.2)
 
     results: list[float] = []
-    collectors = together(0.6, make(blocks), make(waits), make(fails), counting(results))
+    collectors = together(2.0, make(blocks), make(waits), make(fails), counting(results))
     release.set()
-    assert len(results) >= 5  # one that is stopped has none or one
+    assert len(results) >= 15
     told = {one.name: one for one in (collector.seen() for collector in collectors)}
     assert not told["blocks"].ok and "hangs" in (told["blocks"].error or "hangs")
     assert (told["waits"].ok, told["waits"].error) == (False, "no answer within 0.2 s")
