@@ -1,4 +1,4 @@
-"""Addresses in the file: what listens where, whom to trust, where shards and cache are. Pure."""
+"""Addresses in the file: what listens where, whom to trust, what a shard's or the cache's says. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tenfold.topology import toml
 from tenfold.topology.mistakes import Mistake, Path, shown, table, texts
@@ -17,6 +17,8 @@ LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST_NAME = re.compile(rf"(?:\*\.)?{LABEL}(?:\.{LABEL})*\.?")
 LONGEST_NAME = 253  # RFC 1035
 SQLITE = "sqlite:///"
+MYSQL_SCHEMES = ("mysql", "mariadb")
+MYSQL_PORT = 3306
 # What follows the colon may be a port, and the "@" part of a path: https://host:8443/@scope/package.
 ACCOUNT = re.compile(r"""://[^\s/?#:@"'[]*:(?![0-9]{1,5}[/?#])[^\s"']+@""")
 QUERY_PASSWORD = re.compile(r"(?i)[?&](password|passwd|pwd|token)=[^&]")
@@ -45,8 +47,51 @@ def sqlite_file(url: str, root: PurePath) -> PurePath:
     return PurePosixPath(posixpath.normpath(posixpath.join(root.as_posix(), name)))
 
 
-def check(raw: dict[str, Any], root: PurePath) -> Iterator[Mistake]:
-    """What is wrong with the addresses of all sections."""
+def mysql_address(url: str) -> tuple[str, int, str, str]:
+    """(host, port, user, database) of mysql://app@db0:3306/ledger; mariadb:// is the same.
+
+    An IPv6 address stands in brackets and is given without them; user and database may be percent-encoded.
+    ValueError says what is missing or wrong, as "names no database"; it never repeats a password.
+    """
+    parts = urlsplit(url)  # ValueError for a bracket that does not close
+    if parts.scheme not in MYSQL_SCHEMES or has_password(url) or parts.password is not None:
+        raise ValueError("is not the address of a MySQL or MariaDB server")
+    if parts.query or parts.fragment or url[-1:] in ("?", "#"):
+        raise ValueError("has options or a fragment, which the address of a server does not take")
+    host = parts.hostname or ""
+    if not host or not (
+        _is_ip(host) if "[" in parts.netloc else HOST_NAME.fullmatch(host) and len(host) <= LONGEST_NAME
+    ):
+        raise ValueError("names no host" if not host else "does not name its host as a name or an IP address")
+    try:
+        port = parts.port if parts.port is not None else MYSQL_PORT
+    except ValueError:
+        port = 0
+    if not port:
+        raise ValueError("has a port that is no number from 1 to 65535")
+    user, database = unquote(parts.username or ""), unquote(parts.path.removeprefix("/"))
+    if not user or "\0" in user:
+        raise ValueError("names no account")
+    if not re.fullmatch(r"[^/\\.\0]{1,64}", database):
+        raise ValueError("names no database" if not database else "does not name one database")
+    return host, port, user, database
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine for certain: localhost, 127.0.0.0/8 or ::1."""
+    return host.lower().rstrip(".") == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return "%" not in host
+
+
+def check(raw: dict[str, Any]) -> Iterator[Mistake]:
+    """What is wrong with the addresses of all sections but [database], whose shards.py has its own."""
     yield from _domains(_strings_at(raw, "platform", "domains"))
     balancer = table(raw, "balancer")
     listen = balancer.get("listen")
@@ -54,7 +99,6 @@ def check(raw: dict[str, Any], root: PurePath) -> Iterator[Mistake]:
         yield from _listen(listen)
     for path, network in _strings_at(raw, "balancer", "trusted_proxies"):
         yield from _network(path, network)
-    yield from _shards(raw, root)
     yield from _cache(table(raw, "cache"))
 
 
@@ -103,52 +147,12 @@ def _network(path: Path, network: str) -> Iterator[Mistake]:
         yield Mistake(path, f"{shown(network)} is not a network", f"write it as {toml.text(meant)}")
 
 
-def _shards(raw: dict[str, Any], root: PurePath) -> Iterator[Mistake]:
-    database = table(raw, "database")
-    engine = database.get("engine", "sqlite")
-    if engine == "mysql":
-        remedy = 'write engine = "sqlite"'
-        yield Mistake(("database", "engine"), "not yet: MySQL/MariaDB comes with a later version", remedy)
-    files: dict[PurePath, str] = {}
-    for name, shard in table(database, "shards").items():
-        url = shard.get("url") if isinstance(shard, dict) else None
-        path: Path = ("database", "shards", name, "url")
-        if not isinstance(url, str):
-            continue
-        if has_password(url):
-            yield _literal_password(path, "DB_PASSWORD")
-        if engine != "sqlite":
-            continue
-        try:
-            file = sqlite_file(url, root)
-        except ValueError:
-            yield Mistake(path, _not_sqlite(url), f'write "sqlite:///var/{_file_stem(name)}.db"')
-            continue
-        if file in files:
-            remedy = f'write a file of its own, such as "sqlite:///var/{_file_stem(name)}.db"'
-            yield Mistake(path, f"is the file of {files[file]} too", remedy)
-        files.setdefault(file, f"database.shards.{toml.key(name)}")
-
-
-def _not_sqlite(url: str) -> str:
-    scheme = url.partition(":")[0] if "://" in url else ""
-    if scheme and scheme != "sqlite":
-        return f'is a {shown(scheme)} address, but the engine is "sqlite"'
-    if url.startswith(SQLITE):
-        return f"{shown(url)} does not name a file of its own"
-    return f"{shown(url)} is not the address of a SQLite file"
-
-
-def _file_stem(name: str) -> str:
-    return name if re.fullmatch(r"[a-z0-9_]{1,40}", name) else "shard_0"
-
-
 def _cache(cache: dict[str, Any]) -> Iterator[Mistake]:
     url, path = cache.get("url"), ("cache", "url")
     if not isinstance(url, str):
         return
     if has_password(url):
-        yield _literal_password(path, "CACHE_PASSWORD")
+        yield literal_password(path, "CACHE_PASSWORD")
         return
     try:
         parts = urlsplit(url)
@@ -167,7 +171,8 @@ def has_password(text: str) -> bool:
     return bool(ACCOUNT.search(text) or ("://" in text and QUERY_PASSWORD.search(text)))
 
 
-def _literal_password(path: Path, variable: str) -> Mistake:
+def literal_password(path: Path, variable: str) -> Mistake:
+    """The mistake of an address that carries its password."""
     return Mistake(
         path, "holds a password", f'write the address without it, and beside it password = "${{{variable}}}"'
     )

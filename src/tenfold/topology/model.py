@@ -131,11 +131,19 @@ class Engine(StrEnum):
     MYSQL = "mysql"
 
 
+class Tls(StrEnum):
+    """Whether connections to the servers are encrypted, and the servers' certificates verified."""
+
+    REQUIRE = "require"
+    OFF = "off"
+
+
 class Shard(Section):
     """One database server or SQLite file."""
 
     url: str = Field(
-        description="sqlite:///relative/to/this/file.db, or four slashes for an absolute path.",
+        description="sqlite:///relative/to/this/file.db, or four slashes for an absolute path; "
+        "mysql://app@db0:3306/ledger.",
         examples=["sqlite:///var/shard_0.db"],
     )
     weight: Whole = Field(1, ge=1, le=1000, description="Share of the buckets when the map is first filled.")
@@ -171,7 +179,7 @@ class Reference(Section):
 class Database(Section):
     """[database]: the shards, and which rows live where."""
 
-    engine: Engine = Field(Engine.SQLITE, description="sqlite | mysql.")
+    engine: Engine = Field(Engine.SQLITE, description="sqlite | mysql, which is MariaDB too.")
     shards: dict[Name, Shard] = Field(
         min_length=1,
         description="The shards by name, in order.",
@@ -185,7 +193,18 @@ class Database(Section):
     reference: Reference = Field(Reference(), description="Tables with a copy on every shard.")
     pool_size: Whole = Field(8, ge=1, le=1000, description="Connections a process may hold open to one shard.")
     pool_wait_s: Seconds = Field(5.0, gt=0, le=300, description="How long a statement waits for a free connection.")
+    pool_idle_s: Seconds = Field(300.0, gt=0, le=86_400, description="How long a connection may lie unused.")
+    pool_age_s: Seconds = Field(1800.0, gt=0, le=86_400, description="How old a connection may become.")
+    connect_s: Seconds = Field(5.0, gt=0, le=60, description="How long a server may take to accept a connection.")
     lock_wait_s: Seconds = Field(5.0, gt=0, le=300, description="How long a statement waits for a row or file lock.")
+    statement_s: Seconds = Field(60.0, gt=0, le=86_400, description="How long a statement on a server may run.")
+    pull_rows: Whole = Field(
+        100_000, ge=0, le=10_000_000, description="Rows that one statement may bring together from several shards."
+    )
+    tls: Tls | None = Field(None, description="require | off; default: require, off for servers on this machine.")
+    tls_ca: str | None = Field(
+        None, min_length=1, description="File with the certificates of the CA to trust; default: the system's."
+    )
 
 
 class Cache(Section):

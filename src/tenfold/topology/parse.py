@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from tenfold.errors import ConfigError
-from tenfold.topology import addresses, commands, overlay, references, tables, wording
+from tenfold.topology import addresses, commands, overlay, references, shards, tables, wording
 from tenfold.topology.mistakes import Mistake, Path, in_order, nearest, shown
 from tenfold.topology.model import Sticky, Topology
 from tenfold.topology.schema import NOT_IN_THE_FILE
@@ -96,7 +96,8 @@ def _judge(
         topology = Topology.model_validate({**_filled_in(own, secrets), "file": file, "environment": environment})
     except ValidationError as error:
         mistakes += wording.from_model(error, own)
-    mistakes += addresses.check(own, file.parent)
+    mistakes += addresses.check(own)
+    mistakes += shards.check(own, file.parent, environment)
     mistakes += commands.check(own)
     mistakes += tables.check(own)
     mistakes += references.check(own)

@@ -103,6 +103,6 @@ def _overlay(node: Any) -> Any:
     if not isinstance(node, Mapping):
         return node
     loose = {k: v if k == "items" else _overlay(v) for k, v in node.items() if k not in {"required", "minProperties"}}
-    if isinstance(loose.get("$ref"), str) and not re.search("/(Engine|Sticky|Role)$", loose["$ref"]):
+    if isinstance(loose.get("$ref"), str) and not re.search("/(Engine|Sticky|Role|Tls)$", loose["$ref"]):
         loose["$ref"] += "Overlay"
     return loose
