@@ -1,4 +1,4 @@
-"""What the planner decides for a statement, told in lines that a reader can check by eye. Edge."""
+"""What the planner decides for a statement on the ledger's tables. Edge."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from tenfold.sharding import planner
 from tenfold.sharding.layout import Grouped, Layout, group_table, layout_of
-from tenfold.sharding.plan import AnyShard, ById, ByKey, ByKeys, ByUnique, Everywhere, OnShard, Plan, Scatter
+from tenfold.sharding.plan import Plan
 from tenfold.sharding.ports import Reply, Send, Steps
 from tenfold.sharding.shapes import TableShape, read_sqlite_shape
-from tenfold.sharding.statement import Const, Source, parse
+from tenfold.sharding.statement import parse
 from tenfold.topology.model import Database
 
 LEDGER = {
@@ -103,54 +103,5 @@ def plan_of(sql: str, name: str = "by user") -> Plan:
         for table, placed in layout.tables.items()
         if isinstance(placed, Grouped)
     }
-    return planner.plan(parse(sql, "sqlite"), layout, known)
-
-
-def told(plan: Plan) -> str:
-    """The plan in a few lines: where it goes, then what is done on the way."""
-    lines = [_route(plan)]
-    if plan.inserting:
-        for row in plan.inserting.rows:
-            parts = [f"key {_source(row.key)}"] if row.key else ["key: the id drawn"]
-            if plan.inserting.table.id_column and not (row.key and plan.inserting.table.id_is_key):
-                parts.append(f"id {_source(row.id)}" if row.id else "id drawn")
-            parts += [f"reserve {column} = {_source(value)}" for column, value in row.claims.items()]
-            lines.append("  Row " + ", ".join(dict.fromkeys(parts)))
-        lines += [f"  SubQuery key {_source(item)}" for item in plan.inserting.others]
-    if plan.changing:
-        lines.append(f"  Probe {plan.changing.probe}".rstrip())
-        lines += [f"  Reserve {column} = {_source(value)}" for column, value in plan.changing.claims.items()]
-        lines += [f"  Free {column} of the rows before" for column in plan.changing.columns]
-    return "\n".join([*lines, f"  Send {plan.sql}"])
-
-
-def _route(plan: Plan) -> str:
-    route = plan.route
-    if isinstance(route, AnyShard):
-        return "AnyShard"
-    if isinstance(route, OnShard):
-        return f"OnShard {route.shard}"
-    if isinstance(route, ByKey):
-        return " ".join(["ByKey", *(["of the rows"] if plan.inserting else [_sources(route.sources)])])
-    if isinstance(route, ByKeys):
-        return f"ByKeys {_sources(route.sources)}"
-    if isinstance(route, ById):
-        otherwise = "all shards" if route.scatters else "refused"
-        return f"ById {_source(route.source)} (not one of Tenfold's: {otherwise})"
-    if isinstance(route, ByUnique):
-        return f"ByUnique {route.table.name}.{route.column} = {_source(route.source)}"
-    if isinstance(route, Everywhere):
-        return f"Everywhere {' '.join(route.shards)}"
-    assert isinstance(route, Scatter)
-    return "Scatter"
-
-
-def _sources(sources: tuple[Source, ...]) -> str:
-    return " = ".join(_source(source) for source in sources)
-
-
-def _source(source: Source | None) -> str:
-    assert source is not None
-    if isinstance(source, Const):
-        return repr(source.value)
-    return f":{source.slot}" if isinstance(source.slot, str) else f"?{source.slot + 1}"
+    others = {table: ledger_shape(table) for table in layout.tables if table not in known}
+    return planner.plan(parse(sql, layout.dialect), layout, known, others)

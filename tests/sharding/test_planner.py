@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tenfold.errors import TenfoldError
-from tests.sharding.plans import plan_of, told
+from tenfold.sharding.explain import told
+from tests.sharding.plans import plan_of
 
 CASES = sorted((Path(__file__).parent.parent / "cases" / "plans").glob("*.toml"))
 

@@ -1,4 +1,4 @@
-"""Statements that would be silently wrong across shards are refused; their honest neighbours are answered. Edge.
+"""Statements that a shard alone would answer wrongly are answered as by one database, or refused. Edge.
 
 Each trap was looked for with one question: what would a shard answer, that one database would not?
 """
@@ -28,15 +28,6 @@ NAMES = [
     "SELECT f.note FROM people p, (SELECT * FROM fans WHERE who = \"handle\") f WHERE p.handle = 'bob'",
     "SELECT f.note FROM people p JOIN (SELECT * FROM fans WHERE who = \"handle\") f ON 1 WHERE p.handle = 'bob'",
     "WITH f AS (SELECT * FROM fans WHERE who = \"handle\") SELECT f.note FROM people p, f WHERE p.handle = 'bob'",
-    # banned is a table
-    "SELECT * FROM users WHERE id IN banned",
-    "SELECT * FROM users WHERE id = 3 AND id IN banned",
-    "SELECT * FROM currencies WHERE user_id IN banned",
-    # the CTE is not what is deleted from
-    "WITH zz AS (SELECT 1) DELETE FROM zz",
-    "WITH tf_bucket AS (SELECT 1) DELETE FROM tf_bucket",
-    "SELECT count(*) FROM tf_bucket, (WITH tf_bucket AS (SELECT 1) SELECT * FROM tf_bucket)",
-    "WITH notes AS (SELECT 1 AS user_id) SELECT * FROM notes WHERE user_id = 1",
 ]
 JOINS = [
     # USING compares with the first table that has the column
@@ -83,12 +74,24 @@ WHOLE_ANSWERS = [
     "SELECT count(*) FILTER (WHERE amount > 0) FROM deposits",
     "SELECT 1 + max(amount) FROM deposits",
     "SELECT upper(max(currency)) FROM deposits",
-    "SELECT my_sum(amount) FROM deposits",
     "SELECT amount, row_number() OVER () FROM deposits",
     "SELECT sum(amount) OVER w FROM deposits WINDOW w AS (ORDER BY id)",
     "SELECT count(*) FROM notes WHERE user_id IN (2, 3)",
     "SELECT body FROM notes WHERE user_id IN (2, 3) LIMIT 1",
-    "SELECT name FROM users HAVING max(score)",
+]
+HIDDEN = [
+    # banned is a table
+    "SELECT * FROM users WHERE id IN banned",
+    "SELECT * FROM users WHERE id = 3 AND id IN banned",
+    "SELECT * FROM currencies WHERE user_id IN banned",
+    # the CTE is not what is deleted from
+    "WITH zz AS (SELECT 1) DELETE FROM zz",
+    "WITH tf_bucket AS (SELECT 1) DELETE FROM tf_bucket",
+    "SELECT count(*) FROM tf_bucket, (WITH tf_bucket AS (SELECT 1) SELECT * FROM tf_bucket)",
+    "WITH notes AS (SELECT 1 AS user_id) SELECT * FROM notes WHERE user_id = 1",
+]
+ROWS = [
+    # a row that another shard numbers otherwise; what another connection did
     "SELECT rowid FROM notes",
     "SELECT body FROM notes WHERE _rowid_ = 1",
     "SELECT last_insert_rowid()",
@@ -105,19 +108,16 @@ WRITES = [
     "UPDATE users SET email = email || 'x' WHERE id = 2",
     "WITH x AS (SELECT 2 AS id) UPDATE users SET email = 'q' WHERE id = 2 AND id IN (SELECT id FROM x)",
     "DELETE FROM notes WHERE user_id = 2 AND EXISTS (SELECT 1 FROM deposits d WHERE d.user_id = 3)",
-    "DELETE FROM notes WHERE user_id IN (SELECT user_id FROM banned)",
     "DELETE FROM notes WHERE user_id = 2 RETURNING (SELECT count(*) FROM users)",
     "UPDATE currencies SET name = (SELECT title FROM posts WHERE id = 1)",
     "UPDATE currencies SET name = (SELECT name FROM users WHERE id = 1)",
     "UPDATE currencies SET name = random()",
 ]
 INSERTS = [
-    "INSERT INTO notes (user_id, body) VALUES (1, 'a'), (2, 'b')",
     "INSERT INTO notes (user_id, user_id, body) VALUES (1, 2, 'b')",
     "INSERT INTO notes VALUES (1, (SELECT name FROM users WHERE id = 2))",
     "INSERT INTO notes VALUES (1, (SELECT min(name) FROM users))",
     "INSERT INTO notes VALUES (1, 'x') RETURNING (SELECT count(*) FROM notes WHERE user_id = 2)",
-    "INSERT INTO notes SELECT id, name FROM users WHERE id = 1",
     "INSERT INTO notes VALUES (\"7\", 'x')",
     "INSERT INTO notes VALUES (7.5, 'x')",
     "INSERT INTO notes VALUES (9223372036854775808, 'x')",
@@ -148,7 +148,8 @@ SCHEMAS = [
     "ATTACH 'other.db' AS other",
     "PRAGMA foreign_keys = OFF",
 ]
-TRAPS = NAMES + JOINS + SUB_QUERIES + WHOLE_ANSWERS + WRITES + INSERTS + SCHEMAS
+READS = NAMES + JOINS + SUB_QUERIES + WHOLE_ANSWERS
+REFUSED = HIDDEN + ROWS + WRITES + INSERTS + SCHEMAS
 
 HONEST: list[tuple[str, Params]] = [
     # the same key, however it is written
@@ -217,10 +218,18 @@ HONEST: list[tuple[str, Params]] = [
     ("INSERT OR IGNORE INTO user_meta VALUES (1, 'lang', 8)", ()),
     ("INSERT INTO posts SELECT NULL, user_id, name FROM currencies", ()),
     ("UPDATE currencies SET name = upper(name) WHERE code = 'CHF' RETURNING name", ()),
+    ("DELETE FROM notes WHERE user_id IN (SELECT user_id FROM banned)", ()),
+    ("INSERT INTO notes (user_id, body) VALUES (1, 'a'), (2, 'b')", ()),
+    ("INSERT INTO notes SELECT id, name FROM users WHERE id = 1", ()),
 ]
 
 
-@pytest.mark.parametrize("sql", TRAPS)
+@pytest.mark.parametrize("sql", READS)
+def test_what_a_shard_alone_would_answer_wrongly_is_answered_as_by_one_database(seeded: Pair, sql: str) -> None:
+    assert seeded.compare(sql), "refused"
+
+
+@pytest.mark.parametrize("sql", REFUSED)
 def test_what_would_be_silently_wrong_is_refused_with_a_way_out(seeded: Pair, sql: str) -> None:
     before = {table: seeded.contents(table) for table in TABLES}
     with pytest.raises((RoutingError, StatementError)) as refused:
@@ -253,7 +262,6 @@ def test_its_honest_neighbour_is_answered_as_by_one_database(seeded: Pair, sql: 
         ("SELECT * FROM users WHERE id = @id", {"id": 1}),
         ("SELECT * FROM users WHERE id = ?1", (1,)),
         ("SELECT * FROM users WHERE id = ? AND name = :n", (1,)),
-        ("SELECT * FROM users WHERE id = %s", (1,)),
     ],
 )
 def test_parameters_that_do_not_fit_end_in_an_error_with_a_hint(seeded: Pair, sql: str, params: Params) -> None:
@@ -268,6 +276,8 @@ def test_parameters_that_do_not_fit_end_in_an_error_with_a_hint(seeded: Pair, sq
         "",
         " ; ",
         "-- nothing",
+        "SELECT my_sum(amount) FROM deposits",
+        "SELECT name FROM users HAVING max(score)",
         "SELECT",
         "SELECT 'open",
         "SELECT * FROM users WHERE id = 1 /* open",

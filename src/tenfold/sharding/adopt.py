@@ -13,24 +13,28 @@ from dataclasses import dataclass, field
 from tenfold.errors import CatalogError, ConfigError, ConstraintError, StatementError
 from tenfold.sharding.buckets import first_fill
 from tenfold.sharding.catalog import (
-    IDENTITY,
     MAP,
     MEMBERS,
-    ON_EVERY_SHARD,
-    ON_THE_CATALOG,
     SCHEMA_VERSION,
     TABLES,
     check_identity,
     check_version,
     moved_table,
+    on_every_shard,
+    on_the_catalog,
+    read_identity,
     read_settings,
     reserved_setting,
 )
+from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.keys import bucket_of
 from tenfold.sharding.layout import Grouped, GroupTable, Layout, group_mistakes, group_table, layout_of
 from tenfold.sharding.ports import Begin, Chance, Commit, Send, SendMany, Steps
+from tenfold.sharding.requirements import judge_together
 from tenfold.sharding.reserve import KEPT, RESERVE, claim_of
-from tenfold.sharding.shapes import OWN_PREFIX, TableShape, read_sqlite_shape
+from tenfold.sharding.schema import read_shape
+from tenfold.sharding.schemarules import table_mistakes
+from tenfold.sharding.shapes import TableShape
 from tenfold.topology.model import Topology
 
 _CHUNK = 1000
@@ -58,6 +62,8 @@ def adopt(topology: Topology) -> Steps[Adopted]:
     layout = layout_of(topology.database, catalog, members)
     shapes = yield from _shapes(layout)
     _refuse(layout, shapes)
+    if fresh:
+        yield from _refuse_galera(layout)
     cluster = yield from _identify(layout, settings)
     result = Adopted(cluster)
     if fresh:
@@ -80,30 +86,40 @@ def _shapes(layout: Layout) -> Steps[dict[tuple[str, str], TableShape]]:
     found: dict[tuple[str, str], TableShape] = {}
     for name, placed in layout.tables.items():
         for shard in layout.shards_of(name):
-            shape = yield from read_sqlite_shape(shard, placed.table)
+            shape = yield from read_shape(shard, placed.table, layout.dialect)
             if shape is not None:
                 found[shard, name] = shape
     return found
 
 
 def _refuse(layout: Layout, shapes: dict[tuple[str, str], TableShape]) -> None:
-    mistakes = [
-        mistake
-        for (_, name), shape in shapes.items()
-        if isinstance(placed := layout.tables[name], Grouped)
-        for mistake in group_mistakes(placed, shape)
-    ]
+    mistakes = []
+    for (_, name), shape in shapes.items():
+        placed = layout.tables[name]
+        if isinstance(placed, Grouped):
+            mistakes += group_mistakes(placed, shape)
+        mistakes += table_mistakes(layout, placed, shape)
     if mistakes:
         raise ConfigError("\n".join(dict.fromkeys(mistakes)))
+
+
+def _refuse_galera(layout: Layout) -> Steps[None]:
+    clusters = {}
+    if layout.dialect is MYSQL:
+        for shard in layout.shards:
+            # Empty where the server replicates to nobody, and no row at all where it could not.
+            rows = (yield Send(shard, "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")).rows
+            clusters[shard] = rows[0][1] if rows else ""
+    mistakes = judge_together(clusters)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
 
 
 def _identify(layout: Layout, settings: dict[str, str] | None) -> Steps[str]:
     """Give each shard its name in this cluster; → the cluster. Raises CatalogError for another platform's shard."""
     known: dict[str, dict[str, str]] = {}
     for shard in layout.shards:
-        for statement in ON_EVERY_SHARD:
-            yield Send(shard, statement)
-        known[shard] = dict((yield Send(shard, IDENTITY)).rows)
+        known[shard] = yield from read_identity(shard)
     if settings and "cluster" in settings:
         cluster = settings["cluster"]
     else:
@@ -113,6 +129,12 @@ def _identify(layout: Layout, settings: dict[str, str] | None) -> Steps[str]:
         cluster = others[0] if others else (yield Chance()).token
     yield from _refuse_lost(layout, known)
     for shard, identity in known.items():
+        check_identity(shard, {"cluster": cluster, "shard": shard} | identity, cluster)
+    for shard in layout.shards:
+        for statement in on_every_shard(layout.dialect).values():
+            yield Send(shard, statement)
+        # Read anew: two addresses may lead to one database, which has just been given the other's name.
+        identity = yield from read_identity(shard)
         check_identity(shard, {"cluster": cluster, "shard": shard} | identity, cluster)
         for name, value in (("cluster", cluster), ("shard", shard)):
             if name not in identity:
@@ -127,7 +149,7 @@ def _refuse_lost(layout: Layout, known: dict[str, dict[str, str]]) -> Steps[None
     if not blank:
         return
     for shard in layout.shards:
-        if (yield Send(shard, "SELECT 1 FROM tf_bucket LIMIT 1")).rows:
+        if (yield from _rows(shard, "SELECT 1 FROM tf_bucket LIMIT 1")):
             raise CatalogError(
                 f"{' and '.join(blank)} held rows of this platform once, and the database is empty now",
                 hint="put its file back, or restore it from a backup; nothing was changed",
@@ -138,7 +160,7 @@ def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -
     now_s = (yield Chance()).now_s
     catalog = layout.catalog
     owners = yield from _owners(topology, layout)
-    for statement in ON_THE_CATALOG:
+    for statement in on_the_catalog(layout.dialect).values():
         yield Send(catalog, statement)
     for position, shard in enumerate(layout.shards):
         yield Begin(shard)
@@ -148,12 +170,10 @@ def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -
         yield Commit(shard)
         yield Send(catalog, "DELETE FROM tf_member WHERE shard = ?", (shard,))
         yield Send(catalog, "INSERT INTO tf_member (shard, position) VALUES (?, ?)", (shard, position))
-        for statement in ON_EVERY_SHARD + (ON_THE_CATALOG if shard == catalog else ()):
-            name = next(word for word in statement.split() if word.startswith(OWN_PREFIX))
-            yield Send(catalog, "DELETE FROM tf_object WHERE shard = ? AND object = ?", (shard, name))
-            yield Send(
-                catalog, "INSERT INTO tf_object (shard, object, created_s) VALUES (?, ?, ?)", (shard, name, now_s)
-            )
+        objects = [*on_every_shard(layout.dialect), *(on_the_catalog(layout.dialect) if shard == catalog else ())]
+        yield Send(catalog, "DELETE FROM tf_object WHERE shard = ?", (shard,))
+        ledger = [(shard, name, now_s) for name in objects]
+        yield SendMany(catalog, "INSERT INTO tf_object (shard, object, created_s) VALUES (?, ?, ?)", ledger)
     for name, value in (("cluster", cluster), ("epoch", "1"), ("schema_version", str(SCHEMA_VERSION))):
         yield Send(catalog, "DELETE FROM tf_catalog WHERE name = ?", (name,))
         yield Send(catalog, "INSERT INTO tf_catalog (name, value) VALUES (?, ?)", (name, value))
@@ -165,10 +185,10 @@ def _owners(topology: Topology, layout: Layout) -> Steps[Sequence[str]]:
     """Who owns the buckets of a new platform: by weight, or the one shard that holds rows already."""
     holding = []
     for shard in layout.shards:
-        for name, placed in layout.tables.items():
+        for placed in layout.tables.values():
             if not isinstance(placed, Grouped) or shard in holding:
                 continue
-            if (yield from _rows(shard, f'SELECT 1 FROM "{name}" LIMIT 1')):
+            if (yield from _rows(shard, f"SELECT 1 FROM {layout.dialect.quoted(placed.table)} LIMIT 1")):
                 holding.append(shard)
     if len(holding) > 1:
         raise ConfigError(
@@ -199,7 +219,7 @@ def _record_tables(layout: Layout, shapes: dict[tuple[str, str], TableShape], re
             continue
         if old is not None:
             for shard in layout.shards:
-                if (yield from _rows(shard, f'SELECT 1 FROM "{name}" LIMIT 1')):
+                if (yield from _rows(shard, f"SELECT 1 FROM {layout.dialect.quoted(placed.table)} LIMIT 1")):
                     mistakes.append(moved_table(placed.table, (old[1], old[2])))
                     break
             else:
@@ -224,7 +244,8 @@ def _watermark(layout: Layout, placed: Grouped, shapes: dict[tuple[str, str], Ta
         shape = shapes.get((shard, placed.table.lower()))
         column = group_table(placed, shape).id_column if shape else None
         if column is not None:
-            rows = (yield Send(shard, f'SELECT MAX("{column}") FROM "{placed.table}"')).rows
+            quoted = layout.dialect.quoted
+            rows = (yield Send(shard, f"SELECT MAX({quoted(column)}) FROM {quoted(placed.table)}")).rows
             largest = max(largest, rows[0][0] or 0)
     return largest
 
@@ -262,9 +283,9 @@ def _reserve_columns(layout: Layout, shapes: dict[tuple[str, str], TableShape], 
 
 
 def _reserve_rows(shard: str, table: GroupTable, column: str, bucket_owner: dict[int, str]) -> Steps[int]:
-    rows = (
-        yield Send(shard, f'SELECT "{table.key}", "{column}" FROM "{table.name}" WHERE "{column}" IS NOT NULL')
-    ).rows
+    quoted = table.shape.dialect.quoted
+    held_by, name = quoted(column), quoted(table.name)
+    rows = (yield Send(shard, f"SELECT {quoted(table.key)}, {held_by} FROM {name} WHERE {held_by} IS NOT NULL")).rows
     now_s = (yield Chance()).now_s
     by_shard: dict[str, list[tuple[object, ...]]] = {}
     for key, held in rows:
@@ -279,6 +300,6 @@ def _reserve_rows(shard: str, table: GroupTable, column: str, bucket_owner: dict
                 raise ConfigError(
                     f"tenfold.toml: database.groups.{table.group}.unique.{table.name}: {column} holds a value twice; "
                     f"write only columns whose values are unique",
-                    hint=f'SELECT "{column}", COUNT(*) FROM "{table.name}" GROUP BY 1 HAVING COUNT(*) > 1',
+                    hint=f"SELECT {held_by}, COUNT(*) FROM {name} GROUP BY 1 HAVING COUNT(*) > 1",
                 ) from None
     return len(rows)

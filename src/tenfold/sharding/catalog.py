@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 from tenfold.errors import CatalogError, ConfigError, StatementError
 from tenfold.sharding.buckets import BucketMap
+from tenfold.sharding.dialects import MYSQL, Dialect
 from tenfold.sharding.execute import Catalog
 from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.layout import Layout, layout_of
@@ -13,31 +17,77 @@ from tenfold.topology.model import Topology
 SCHEMA_VERSION = 1
 """Raised by every change of these tables; a router refuses a version it does not know."""
 
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """columns: as both engines take them; indexes: name → columns."""
+
+    name: str
+    columns: str
+    indexes: dict[str, str] = field(default_factory=dict)
+
+
 # On every shard. tf_shard: who this is; tf_bucket: a copy of the map, so that a lost catalog can be rebuilt.
-ON_EVERY_SHARD = (
-    "CREATE TABLE IF NOT EXISTS tf_shard (name VARCHAR(40) PRIMARY KEY, value VARCHAR(200) NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS tf_bucket (bucket INTEGER PRIMARY KEY, shard VARCHAR(40) NOT NULL,"
-    " epoch BIGINT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS tf_reservation (scope VARCHAR(130) NOT NULL, digest CHAR(64) NOT NULL,"
-    " bucket INTEGER NOT NULL, owner_bucket INTEGER NOT NULL, state VARCHAR(10) NOT NULL,"
-    " token CHAR(32) NOT NULL, at_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (scope, digest))",
-    "CREATE INDEX IF NOT EXISTS tf_reservation_token ON tf_reservation (token)",
-    "CREATE INDEX IF NOT EXISTS tf_reservation_state ON tf_reservation (state, at_s)",
-    "CREATE TABLE IF NOT EXISTS tf_verdict (token CHAR(32) PRIMARY KEY, verdict VARCHAR(10) NOT NULL,"
-    " at_s DOUBLE PRECISION NOT NULL)",
+_ON_EVERY_SHARD = (
+    _Table("tf_shard", "name VARCHAR(40) PRIMARY KEY, value VARCHAR(200) NOT NULL"),
+    _Table("tf_bucket", "bucket INTEGER PRIMARY KEY, shard VARCHAR(40) NOT NULL, epoch BIGINT NOT NULL"),
+    _Table(
+        "tf_reservation",
+        "scope VARCHAR(130) NOT NULL, digest CHAR(64) NOT NULL,"
+        " bucket INTEGER NOT NULL, owner_bucket INTEGER NOT NULL, state VARCHAR(10) NOT NULL,"
+        " token CHAR(32) NOT NULL, at_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (scope, digest)",
+        {"tf_reservation_token": "token", "tf_reservation_state": "state, at_s"},
+    ),
+    _Table(
+        "tf_verdict",
+        "token CHAR(32) PRIMARY KEY, verdict VARCHAR(10) NOT NULL, at_s DOUBLE PRECISION NOT NULL",
+        {"tf_verdict_at": "at_s"},
+    ),
 )
 # On the catalog's shard. tf_table: where each table was when it was first seen; tf_object: the ledger of
 # what Tenfold created, to clean up by.
-ON_THE_CATALOG = (
-    "CREATE TABLE IF NOT EXISTS tf_catalog (name VARCHAR(130) PRIMARY KEY, value VARCHAR(200) NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS tf_member (shard VARCHAR(40) PRIMARY KEY, position INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS tf_table (table_name VARCHAR(64) PRIMARY KEY, kind VARCHAR(10) NOT NULL,"
-    " detail VARCHAR(130) NOT NULL, watermark BIGINT)",
-    "CREATE TABLE IF NOT EXISTS tf_worker (worker INTEGER PRIMARY KEY, token CHAR(32) NOT NULL,"
-    " until_s BIGINT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS tf_object (shard VARCHAR(40) NOT NULL, object VARCHAR(130) NOT NULL,"
-    " created_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (shard, object))",
+_ON_THE_CATALOG = (
+    _Table("tf_catalog", "name VARCHAR(130) PRIMARY KEY, value VARCHAR(200) NOT NULL"),
+    _Table("tf_member", "shard VARCHAR(40) PRIMARY KEY, position INTEGER NOT NULL"),
+    _Table(
+        "tf_table",
+        "table_name VARCHAR(64) PRIMARY KEY, kind VARCHAR(10) NOT NULL, detail VARCHAR(130) NOT NULL, watermark BIGINT",
+    ),
+    _Table("tf_worker", "worker INTEGER PRIMARY KEY, token CHAR(32) NOT NULL, until_s BIGINT NOT NULL"),
+    _Table(
+        "tf_object",
+        "shard VARCHAR(40) NOT NULL, object VARCHAR(130) NOT NULL,"
+        " created_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (shard, object)",
+    ),
 )
+
+
+def on_every_shard(dialect: Dialect) -> dict[str, str]:
+    """What Tenfold keeps on every shard: name of the object → the statement that creates it where it is not there."""
+    return _creating(_ON_EVERY_SHARD, dialect)
+
+
+def on_the_catalog(dialect: Dialect) -> dict[str, str]:
+    """What the catalog's shard holds besides, likewise."""
+    return _creating(_ON_THE_CATALOG, dialect)
+
+
+def _creating(tables: Sequence[_Table], dialect: Dialect) -> dict[str, str]:
+    found = {}
+    for table in tables:
+        head = f"CREATE TABLE IF NOT EXISTS {table.name} ({table.columns}"
+        if dialect is MYSQL:
+            # Inside, as MySQL has no CREATE INDEX IF NOT EXISTS. All that is kept in these tables is ASCII that
+            # never ends in a space, so that a collation which both servers have compares it by its bytes.
+            inside = "".join(f", INDEX {name} ({columns})" for name, columns in table.indexes.items())
+            found[table.name] = f"{head}{inside}) ENGINE = InnoDB DEFAULT CHARACTER SET ascii COLLATE ascii_bin"
+            continue
+        found[table.name] = head + ")"
+        for name, columns in table.indexes.items():
+            found[name] = f"CREATE INDEX IF NOT EXISTS {name} ON {table.name} ({columns})"
+    return found
+
+
 IDENTITY = "SELECT name, value FROM tf_shard"
 SETTINGS = "SELECT name, value FROM tf_catalog"
 MEMBERS = "SELECT shard FROM tf_member ORDER BY position"

@@ -1,15 +1,100 @@
-"""What an UPDATE or DELETE on a group's table may change, and which reserved values it frees or claims. Pure."""
+"""What an UPDATE or DELETE on a group's table may change, where it goes, and which reserved values it touches. Pure."""
 
 from __future__ import annotations
 
+from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
-from tenfold.errors import RoutingError
-from tenfold.sharding.constraints import Use
-from tenfold.sharding.inserts import settings_of
-from tenfold.sharding.layout import GroupTable
-from tenfold.sharding.plan import Changing
-from tenfold.sharding.statement import Kind, Source, Statement, source
+from tenfold.errors import CrossShardError, RoutingError, ShardKeyError
+from tenfold.sharding.colocated import follow
+from tenfold.sharding.constraints import Analysis, Use
+from tenfold.sharding.layout import GroupTable, Referenced
+from tenfold.sharding.plan import ById, ByKey, ByKeys, ByUnique, Changing, Route, Scatter
+from tenfold.sharding.statement import Const, Kind, Source, Statement, source
+from tenfold.sharding.upserts import settings_of
+
+
+def route_of_change(statement: Statement, analysis: Analysis) -> Route:
+    """Where an UPDATE or DELETE goes whose target is a table of a group.
+
+    Several shards change together (ByKeys, Scatter) where each can do so for its own rows. Raises CrossShardError
+    with the rewrite where it cannot.
+    """
+    uses = analysis.uses
+    target = uses[0]
+    table = target.table
+    assert table is not None  # noqa: S101  # plan_changing refuses it
+    grouped = [use for use in uses if use.table]
+    if all(use.bound for use in grouped):
+        sources = tuple(dict.fromkeys(item for use in grouped for item in use.bound))
+        if Const(None) in sources:
+            raise ShardKeyError("the shard key is NULL", hint="no row has it: NULL belongs to no shard")
+        return ByKey(sources, table.key_type)
+    refusal = _not_on_several(statement, table)
+    if len(grouped) == 1 and all(use.table or isinstance(use.placed, Referenced) for use in uses):
+        direct = _by_column(target, table, scatters=refusal is None)
+        if direct:
+            return direct
+    if not follow(analysis, target):
+        raise _of_other_rows(statement, target, grouped)
+    if refusal:
+        raise refusal
+    lists = target.member.get(table.key)
+    return ByKeys(tuple(lists[0]), table.key_type) if lists else Scatter()
+
+
+def _by_column(use: Use, table: GroupTable, *, scatters: bool) -> Route | None:
+    """One shard by a reserved value or by an id of Tenfold's."""
+    for column, sources in use.equal.items():
+        if column in table.reserved:
+            return ByUnique(_not_null(sources[0], column), table, column)
+    if table.id_column and not table.id_is_key and table.id_column in use.equal:
+        return ById(_not_null(use.equal[table.id_column][0], table.id_column), table, scatters)
+    return None
+
+
+def _not_null(item: Source, column: str) -> Source:
+    if item == Const(None):
+        raise RoutingError(f"{column} = NULL is true for no row", hint=f"write {column} IS NULL")
+    return item
+
+
+def _not_on_several(statement: Statement, table: GroupTable) -> CrossShardError | None:
+    """Why the statement cannot change rows of several shards, whatever its condition."""
+    tree, verb = statement.tree, statement.kind.upper()
+    if tree.args.get("limit") or tree.args.get("order"):
+        return CrossShardError(
+            f"{verb} with ORDER BY or LIMIT over several shards would have to choose among the rows of all",
+            hint=f"read the rows first, with their {table.key}, then change each by `{table.key} = ?` with executemany",
+        )
+    touched = _touched(statement, table)
+    if touched:
+        return CrossShardError(
+            f"{verb} of {', '.join(touched)} of {table.name}, reserved over all shards, is done for one key at a time",
+            hint=f"read the keys first, then change each by `{table.key} = ?` with executemany",
+        )
+    return None
+
+
+def _of_other_rows(statement: Statement, target: Use, grouped: list[Use]) -> CrossShardError:
+    table = target.table
+    assert table is not None  # noqa: S101
+    other = next((use for use in grouped if use is not target and not (use.bound and not target.bound)), None)
+    if other is None or other.table is None:  # the sub-queries have a key, the target has none
+        return CrossShardError(
+            f"the sub-query reads one shard, {statement.kind.upper()} of {table.name} needs all",
+            hint="read the values of the sub-query first, then write them as a list: IN (?, …)",
+        )
+    if target.bound:
+        return CrossShardError(
+            f"the sub-query on {other.alias} may need other shards",
+            hint=f"add `{other.alias}.{other.table.key} = ?` to its WHERE, so that it goes to one shard",
+        )
+    return CrossShardError(
+        f"the sub-query on {other.alias} may need the rows of other shards",
+        hint=f"add `{other.alias}.{other.table.key} = {target.alias}.{table.key}` to its WHERE; or read its values "
+        "first, then write them as a list: IN (?, …)",
+    )
 
 
 def plan_changing(statement: Statement, uses: list[Use]) -> Changing | None:
@@ -18,17 +103,18 @@ def plan_changing(statement: Statement, uses: list[Use]) -> Changing | None:
         return None
     table = uses[0].table
     tree = statement.tree
-    if tree.args.get("from_") or tree.args.get("using") or tree.args.get("joins") or table is None:
+    joined = [tree.args.get(part) for part in ("from_", "using", "joins", "tables")]
+    if any(joined) or (isinstance(tree.this, exp.Expr) and tree.this.args.get("joins")) or table is None:
         raise RoutingError(
             f"{statement.kind.upper()} with a join is not supported yet",
             hint="write the condition as a sub-query with the shard key",
         )
-    if statement.kind is Kind.DELETE:
-        return _changing(statement, table, tuple(table.reserved), {}) if table.reserved else None
-    settings = settings_of(tree.expressions, table)
-    columns = tuple(column for column in table.reserved if column in settings)
+    columns = _touched(statement, table)
+    if not columns:
+        return None
     claims: dict[str, Source] = {}
-    for column in columns:
+    settings = settings_of(tree.expressions, table) if statement.kind is Kind.UPDATE else {}
+    for column in columns if settings else ():
         new = source(settings[column])
         if new is None:
             raise RoutingError(
@@ -36,36 +122,50 @@ def plan_changing(statement: Statement, uses: list[Use]) -> Changing | None:
                 hint="compute it in the application and pass it as a parameter: it is reserved over all shards",
             )
         claims[column] = new
-    return _changing(statement, table, columns, claims) if columns else None
+    return _changing(statement, uses[0], table, columns, claims)
 
 
-def _changing(statement: Statement, table: GroupTable, columns: tuple[str, ...], claims: dict[str, Source]) -> Changing:
+def _touched(statement: Statement, table: GroupTable) -> tuple[str, ...]:
+    """The reserved columns that the statement changes; refuses what moves a row."""
+    if statement.kind is Kind.DELETE:
+        return tuple(table.reserved)
+    settings = settings_of(statement.tree.expressions, table)
+    return tuple(column for column in table.reserved if column in settings)
+
+
+def _changing(
+    statement: Statement, use: Use, table: GroupTable, columns: tuple[str, ...], claims: dict[str, Source]
+) -> Changing:
     """Cut the WHERE out of the text, so that the probe sees just the rows that the statement will change."""
     if statement.tree.args.get("with_"):
         raise RoutingError(
             f"WITH before {statement.kind.upper()} of the reserved {', '.join(columns)} is not supported yet",
             hint="write the condition as a sub-query",
         )
-    start = end = None
+    one_row = table.id_is_key and table.key in use.equal
+    if statement.tree.args.get("limit") and not one_row:  # the probe might see other rows than it then takes
+        raise RoutingError(
+            f"{statement.kind.upper()} with LIMIT of the reserved {', '.join(columns)} is not supported",
+            hint=f"read the keys first, then change each by `{table.key} = ?` with executemany",
+        )
+    start = None
     before = inside = depth = 0
+    end = 0  # of the last token: what follows may be a comment, which would swallow what the probe is given there
     for token in statement.tokens:
         kind = token.token_type
         depth += (kind is TokenType.L_PAREN) - (kind is TokenType.R_PAREN)
+        if depth == 0 and kind in (TokenType.RETURNING, TokenType.ORDER_BY, TokenType.LIMIT):
+            break
+        end = token.end + 1
         if depth == 0 and kind is TokenType.WHERE:
             start = token.start
-        elif depth == 0 and kind in (TokenType.RETURNING, TokenType.ORDER_BY, TokenType.LIMIT):
-            end = token.start
-            break
-        elif kind is TokenType.PLACEHOLDER:
+        if kind is TokenType.PLACEHOLDER:
             before, inside = (before + 1, inside) if start is None else (before, inside + 1)
-    where = statement.sql[start:end].rstrip().rstrip(";") if start is not None else ""
-    wanted = ", ".join(_quoted(table.shape.columns[column].name) for column in columns)
+    where = statement.sql[start:end] if start is not None else ""
+    quoted = statement.dialect.quoted
+    wanted = ", ".join(quoted(table.shape.columns[column].name) for column in columns)
     alias = statement.tree.this.args.get("alias")
-    target = _quoted(table.name) + (f" AS {_quoted(alias.name)}" if alias else "")
+    target = quoted(table.name) + (f" AS {quoted(alias.name)}" if alias else "")
     slots = tuple(range(before, before + inside)) if statement.positional else None
-    probe = f"SELECT {wanted} FROM {target} {where}"  # noqa: S608  # quoted names and the caller's own WHERE
+    probe = f"SELECT {wanted} FROM {target} {where}".rstrip()  # noqa: S608  # quoted names, the caller's own WHERE
     return Changing(table, columns, probe, slots, claims)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -3,19 +3,19 @@
 A statement may go whole to one shard exactly if every use of a group's table can only see rows of one
 key. A use is bound when its key column equals a constant in the WHERE of its own SELECT, or equals the
 key of a use that is bound: in WHERE or in the ON of an inner join both ways, in the ON of a LEFT JOIN
-from left to right only, and from an outer query to the sub-query that names it.
+from left to right only, from an outer query to the sub-query that names it, and by `key IN (SELECT key …)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from tenfold.errors import CrossShardError, RoutingError
 from tenfold.sharding.layout import Grouped, GroupTable, Layout, Placed
-from tenfold.sharding.shapes import OWN_PREFIX, ROWID
+from tenfold.sharding.shapes import OWN_PREFIX, ROWID, TableShape
 from tenfold.sharding.statement import Source, source, target_of
 
 # Functions that stand in FROM and read nothing but their arguments.
@@ -28,14 +28,17 @@ _OWNERS = (exp.Select, exp.Update, exp.Delete, exp.Insert)
 class Use:
     """One mention of a table in a statement, and what its own SELECT says of its columns.
 
+    shape  None where it is not known
     equal  column → sources it must equal; member  column → lists of sources it must be among
     """
 
     placed: Placed
     alias: str
     table: GroupTable | None
+    shape: TableShape | None = None
     equal: dict[str, list[Source]] = field(default_factory=dict)
     member: dict[str, list[list[Source]]] = field(default_factory=dict)
+    lists: dict[str, list[exp.In]] = field(default_factory=dict)
     # Constants of the shard key, own or handed on by a bound use.
     bound: list[Source] = field(default_factory=list)
 
@@ -63,8 +66,22 @@ def table_names(tree: exp.Expr) -> list[str]:
     return names
 
 
-def uses_of(tree: exp.Expr, layout: Layout, known: dict[str, GroupTable]) -> list[Use]:
-    """All uses of tables in the statement, each with what binds it. `known`: group tables by lower-case name."""
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """scopes: of the statement, by id of their node, the outermost first; uses: of all scopes
+    edges: (one, other): of `other` only rows matter that have the key of the row of `one`
+    """
+
+    scopes: dict[int, Scope]
+    uses: list[Use]
+    edges: list[tuple[Use, Use]]
+
+
+def analysed(
+    tree: exp.Expr, layout: Layout, known: dict[str, GroupTable], shapes: Mapping[str, TableShape]
+) -> Analysis:
+    """Every use of a table in the statement, with what binds it. By lower-case name: `known`, tables of groups;
+    `shapes`, others."""
     for cte in tree.find_all(exp.CTE):
         name = cte.alias_or_name.lower()
         if name in layout.tables or name.startswith((OWN_PREFIX, "sqlite_")):
@@ -82,13 +99,14 @@ def uses_of(tree: exp.Expr, layout: Layout, known: dict[str, GroupTable]) -> lis
         group = known.get(table.name.lower()) if isinstance(placed, Grouped) else None
         if table.alias_or_name.lower() in {use.alias for use in scope.uses} and not isinstance(scope.node, exp.Insert):
             raise RoutingError(f"{table.alias_or_name} is named twice in one FROM", hint="give each an alias")
-        scope.uses.append(Use(placed, table.alias_or_name.lower(), group))
+        shape = group.shape if group else shapes.get(table.name.lower())
+        scope.uses.append(Use(placed, table.alias_or_name.lower(), group, shape))
     for select in tree.find_all(exp.Select):
         _scope_of(select, scopes)
-    edges = [edge for scope in list(scopes.values()) for edge in _conditions(scope)]
+    edges = [edge for scope in list(scopes.values()) for edge in _conditions(scope, scopes)]
     uses = [use for scope in scopes.values() for use in scope.uses]
     _spread(uses, edges)
-    return uses
+    return Analysis(scopes, uses, edges)
 
 
 def _tables(tree: exp.Expr) -> Iterator[exp.Table]:
@@ -112,8 +130,8 @@ def _scope_of(node: exp.Expr, scopes: dict[int, Scope]) -> Scope:
         owner = node.find_ancestor(*_OWNERS) or node.root()
     if id(owner) not in scopes:
         scope = Scope(owner, _outer(owner, scopes))
-        for item in _from_items(owner):
-            if not _is_plain_table(item):
+        for item in from_items(owner):
+            if not is_plain_table(item):
                 scope.opaque = True
                 scope.strangers |= {inner.alias_or_name.lower() for inner in item.find_all(exp.Table, exp.Subquery)}
         if isinstance(owner, exp.Select):
@@ -138,7 +156,7 @@ def _outer(owner: exp.Expr, scopes: dict[int, Scope]) -> Scope | None:
     return scope
 
 
-def _from_items(owner: exp.Expr) -> Iterator[exp.Expr]:
+def from_items(owner: exp.Expr) -> Iterator[exp.Expr]:
     start = owner.args.get("from_")
     if start is not None:
         yield start.this
@@ -146,7 +164,7 @@ def _from_items(owner: exp.Expr) -> Iterator[exp.Expr]:
         yield join.this
 
 
-def _is_plain_table(item: exp.Expr) -> bool:
+def is_plain_table(item: exp.Expr) -> bool:
     ctes = {cte.alias_or_name.lower() for cte in item.root().find_all(exp.CTE)}
     return (
         isinstance(item, exp.Table)
@@ -156,7 +174,7 @@ def _is_plain_table(item: exp.Expr) -> bool:
     )
 
 
-def _resolve(column: exp.Expr, scope: Scope) -> tuple[Use, str, Scope] | None:
+def resolve(column: exp.Expr, scope: Scope) -> tuple[Use, str, Scope] | None:
     """The use, lower-case column name and scope that a column expression means; None where that is not certain."""
     if not isinstance(column, exp.Column):
         return None
@@ -164,20 +182,21 @@ def _resolve(column: exp.Expr, scope: Scope) -> tuple[Use, str, Scope] | None:
     at: Scope | None = scope
     while at is not None:
         for use in at.uses:
-            has_it = use.table is not None and name in use.table.shape.columns
+            has_it = use.shape is not None and name in use.shape.columns
             if (qualifier and use.alias == qualifier) or (not qualifier and has_it):
                 return (use, name, at) if has_it else None
         # Something of unknown columns may hold the name: then the outer query is not meant.
         if qualifier and qualifier in at.strangers:
             return None
-        unknown = at.opaque or any(use.table is None for use in at.uses) or name in at.outputs
+        unknown = at.opaque or any(use.shape is None for use in at.uses) or name in at.outputs
         if not qualifier and (unknown or (at.uses and name in ROWID)):
             return None
         at = at.parent
     return None
 
 
-def _conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:
+def conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:
+    """The conditions that must all be true."""
     waiting = [node]  # no recursion: a chain of AND may be longer than the stack is deep
     while waiting:
         node = waiting.pop()
@@ -189,10 +208,12 @@ def _conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:
             yield node
 
 
-def _conditions(scope: Scope) -> list[tuple[Use, Use]]:
+def _conditions(scope: Scope, scopes: dict[int, Scope]) -> list[tuple[Use, Use]]:
     """Note what each conjunct of the scope says; return the edges (bound use → use bound by it)."""
     where = scope.node.args.get("where")
-    edges = [e for part in _conjuncts(where.this if where else None) for e in _note(part, scope, None)]
+    edges: list[tuple[Use, Use]] = []
+    for part in conjuncts(where.this if where else None):
+        edges += _note(part, scope, None) + _semi_join(part, scope, scopes)
     joins = scope.node.args.get("joins") or []
     # Under RIGHT and FULL joins an ON holds no longer for every row that comes out.
     if any((join.side or "").upper() in ("RIGHT", "FULL") for join in joins):
@@ -200,8 +221,8 @@ def _conditions(scope: Scope) -> list[tuple[Use, Use]]:
     for join in joins:
         joined = join.this.alias_or_name.lower()
         only = joined if (join.side or "").upper() == "LEFT" else None
-        for part in _conjuncts(join.args.get("on")):
-            edges += _note(part, scope, only)
+        for part in conjuncts(join.args.get("on")):
+            edges += _note(part, scope, only) + _semi_join(part, scope, scopes)
         edges += _using(join, scope, joined, only)
     return edges
 
@@ -213,8 +234,8 @@ def _using(join: exp.Join, scope: Scope, joined: str, only: str | None) -> list[
     key = right.table.key if right and right.table else None
     if right is None or key not in {column.name.lower() for column in join.args.get("using") or ()}:
         return []
-    for item in _from_items(scope.node):
-        left = by_alias.get(item.alias_or_name.lower()) if _is_plain_table(item) else None
+    for item in from_items(scope.node):
+        left = by_alias.get(item.alias_or_name.lower()) if is_plain_table(item) else None
         if item is join.this or left is None or left.table is None:
             return []
         if key in left.table.shape.columns:
@@ -231,21 +252,75 @@ def _note(part: exp.Expr, scope: Scope, only: str | None) -> list[tuple[Use, Use
         return found[2] is scope and (only is None or found[0].alias == only)
 
     if isinstance(part, exp.EQ):
-        left, right = _resolve(part.left, scope), _resolve(part.right, scope)
+        left, right = resolve(part.left, scope), resolve(part.right, scope)
         for found, other in ((left, source(part.right)), (right, source(part.left))):
             if found and other is not None and binds(found):
                 found[0].equal.setdefault(found[1], []).append(other)
         if left and right and _is_key(left) and _is_key(right):
             return [(a[0], b[0]) for a, b in ((left, right), (right, left)) if binds(b)]
     elif isinstance(part, exp.In) and not part.args.get("query") and part.expressions:
-        found = _resolve(part.this, scope)
-        sources = [source(item) for item in part.expressions]
-        if found and binds(found) and all(item is not None for item in sources):
-            listed = [item for item in sources if item is not None]
-            found[0].member.setdefault(found[1], []).append(listed)
-            if len(listed) == 1:
-                found[0].equal.setdefault(found[1], []).append(listed[0])
+        for column, listed in _lists(part):
+            found = resolve(column, scope)
+            if found and binds(found):
+                found[0].member.setdefault(found[1], []).append(listed)
+                found[0].lists.setdefault(found[1], []).append(part)
+                if len(listed) == 1:
+                    found[0].equal.setdefault(found[1], []).append(listed[0])
     return []
+
+
+def _lists(part: exp.In) -> Iterator[tuple[exp.Expr, list[Source]]]:
+    """(column, values it must be among) of `a IN (…)` and of each column of `(a, b) IN ((…), …)`."""
+    row = part.this.unnest()
+    columns = row.expressions if isinstance(row, exp.Tuple) else [row]
+    for position, column in enumerate(columns):
+        listed: list[Source] = []
+        for item in part.expressions:
+            parts = item.expressions if isinstance(item, exp.Tuple) else [item]
+            found = source(parts[position]) if len(parts) == len(columns) else None
+            if found is None:
+                break
+            listed.append(found)
+        else:
+            yield column, listed
+
+
+def _semi_join(part: exp.Expr, scope: Scope, scopes: dict[int, Scope]) -> list[tuple[Use, Use]]:
+    """`key IN (SELECT key …)`: of the sub-query only rows with the outer row's key matter."""
+    query = part.args.get("query") if isinstance(part, exp.In) else None
+    select = query.unnest() if query is not None else None
+    if not isinstance(select, exp.Select) or id(select) not in scopes or len(select.expressions) != 1:
+        return []
+    inner = scopes[id(select)]
+    outer, found = resolve(part.this, scope), resolve(select.expressions[0].unalias(), inner)
+    if not outer or not found or found[2] is not inner or not (_is_key(outer) and _is_key(found)):
+        return []
+    if any(select.args.get(clause) for clause in ("limit", "offset", "windows", "qualify")):
+        return []
+    group = select.args.get("group")
+    if group is None and (select.args.get("having") or has_aggregate(select)):
+        return []
+    if group is not None and not any(_same_key(item, inner, found) for item in group.expressions):
+        return []
+    return [(outer[0], found[0])]
+
+
+def _same_key(item: exp.Expr, scope: Scope, found: tuple[Use, str, Scope]) -> bool:
+    grouped = resolve(item, scope)
+    return grouped is not None and grouped[0] is found[0] and grouped[1] == found[1]
+
+
+def has_aggregate(select: exp.Select) -> bool:
+    """Whether the SELECT itself computes an aggregate, sub-queries and windows left out."""
+    parts = [*select.expressions, select.args.get("having"), select.args.get("order")]
+    return any(next(aggregates_in(part), None) for part in parts if part is not None)
+
+
+def aggregates_in(part: exp.Expr) -> Iterator[exp.Expr]:
+    """The aggregates of an expression that belong to its own SELECT, windows left out."""
+    for node in part.walk(prune=lambda node: isinstance(node, exp.Query | exp.Window)):
+        if isinstance(node, exp.AggFunc):
+            yield node
 
 
 def _is_key(found: tuple[Use, str, Scope]) -> bool:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from tenfold.errors import CrossShardError, NodeError, StatementError, TenfoldError
+from tenfold.errors import CrossShardError, NodeError, RoutingError, StatementError, TenfoldError
 from tenfold.sharding import planner
 from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.constraints import table_names
+from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.idlease import Ids
-from tenfold.sharding.ids import MAX_ID, id_bucket
-from tenfold.sharding.keys import KeyType, bucket_of, canonical
-from tenfold.sharding.layout import Grouped, GroupTable, Layout, group_table
-from tenfold.sharding.plan import AnyShard, ById, ByKey, ByKeys, ByUnique, Everywhere, OnShard, Plan
-from tenfold.sharding.ports import Begin, Commit, Gather, Params, Reply, Rollback, Send, SendMany, Steps
-from tenfold.sharding.reserve import LOOK_UP, Reservations, Transaction, claim_of
-from tenfold.sharding.shapes import read_sqlite_shape
+from tenfold.sharding.keys import bucket_of
+from tenfold.sharding.layout import Grouped, GroupTable, Layout, Pinned, group_table
+from tenfold.sharding.placing import Placing
+from tenfold.sharding.plan import ByKey, Everywhere, Plan
+from tenfold.sharding.plancache import Kept, Normal, normal, same_way
+from tenfold.sharding.ports import Emit, Params, Reply, Send, SendMany, Steps
+from tenfold.sharding.reads import Reads, stream_one
+from tenfold.sharding.reserve import Reservations, Transaction
+from tenfold.sharding.schema import read_shape
+from tenfold.sharding.shapes import TableShape
 from tenfold.sharding.statement import Kind, parse, value
+from tenfold.sharding.together import Share, ddl_on_all, on_all
 from tenfold.sharding.writes import Writes
-
-PLANS = 4096
-"""Plans kept; beyond it the oldest goes."""
-
-
-class Place(NamedTuple):
-    """Where a statement goes: its bucket where it has just one; anywhere: every shard has the same answer."""
-
-    shards: Sequence[str]
-    bucket: int | None = None
-    anywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +40,108 @@ class Catalog:
 class Executor:
     """Carries statements out, as steps for a runner. Holds the map, the plans and the id window."""
 
-    def __init__(self, catalog: Catalog, lock: AbstractContextManager[object], wait_s: float) -> None:
+    def __init__(
+        self, catalog: Catalog, lock: AbstractContextManager[object], wait_s: float, pull_rows: int = 100_000
+    ) -> None:
         self.catalog = catalog
         self.layout = catalog.layout
         self.ids = Ids(self.layout.catalog, lock)
-        self.reservations = Reservations(self._shard_of, wait_s)
-        self.writes = Writes(catalog.map, catalog.watermarks, self.ids, self.reservations)
-        self._plans: dict[str, Plan] = {}
+        self.placing = Placing(catalog.map, self.layout, catalog.watermarks)
+        self.reservations = Reservations(self.placing.shard_of, wait_s, self.layout.dialect)
+        self.writes = Writes(catalog.map, catalog.watermarks, self.ids, self.reservations, self.layout)
+        self.reads = Reads(self.placing, pull_rows)
+        self._plans: Kept[str, Plan] = Kept()
+        # By the text without its literals. None: met once, not worth a plan of its own yet; False: it cannot be shared.
+        self._shared: Kept[str, Plan | bool] = Kept()
         self._tables: dict[str, GroupTable] = {}
+        self._shapes: dict[str, TableShape] = {}
 
-    def _shard_of(self, bucket: int) -> str:
-        return self.catalog.map.owners[bucket]
+    def direct(self, sql: str, params: Params) -> tuple[str, str] | None:
+        """Where and as what `execute`, outside a transaction, would send a statement of which nothing else is to be
+        done, if its plan is known; else None. What is read and written most by far needs no steps.
+
+        Returns (shard, text). Raises ShardKeyError.
+        """
+        plan = self._plans.get(sql)
+        if plan is None or plan.kind is Kind.INSERT or plan.changing is not None:
+            return None
+        route = plan.route
+        if not isinstance(route, ByKey) or len(route.sources) != 1:
+            return None
+        return self.catalog.map.owners[bucket_of(value(route.sources[0], params), route.key_type)], plan.sql
 
     def execute(self, sql: str, params: Params, tx: Transaction | None) -> Steps[Reply]:
         """Run one statement, in the caller's transaction if there is one."""
-        plan = self._plans.get(sql) or (yield from self.plan(sql))
+        plan, params = yield from self._planned(sql, params)
         if plan.inserting:
             return (yield from self.writes.insert(plan, [params], tx))
         if isinstance(plan.route, Everywhere):
             return (yield from self._everywhere(plan, [params], tx, many=False))
-        shards, bucket, anywhere = yield from self._place(plan, params, tx)
+        shards, bucket, anywhere = yield from self.placing.place(plan, params, tx)
         if len(shards) > 1:
-            if tx is not None:
-                raise CrossShardError(
-                    f"the statement needs {len(shards)} shards, a transaction has one",
-                    hint="run it outside the transaction, or add the shard key to its WHERE",
-                )
-            replies = yield Gather([Send(shard, plan.sql, params) for shard in shards])
-            return _one_after_the_other(replies)
+            if plan.writes:
+                return (yield from self.writes.change_on(plan, params, shards, tx))
+            _refuse_in_transaction(tx, shards)
+            return (yield from self.reads.answer(plan, params, shards, tx))
         if plan.changing:
             assert bucket is not None  # noqa: S101  # only tables of a group have reserved values
             return (yield from self.writes.change(plan, params, shards[0], bucket, tx))
-        # A read that any shard answers does not decide which shard the transaction is on.
-        if tx is not None and not (anywhere and tx.shard is None and not plan.writes):
+        if tx is not None and _decides(plan, tx, anywhere):
             yield from self.writes.enter(tx, shards[0])
         reply: Reply = yield Send(shards[0], plan.sql, params)
         if plan.kind is not Kind.INSERT or not reply.rowcount:
             reply.lastrowid = None  # else it is that of whatever was inserted last on this connection
         return reply
 
+    def stream(self, sql: str, params: Params, tx: Transaction | None) -> Steps[Reply]:
+        """Run one statement and hand its rows on as they come, as `Emit`s; the reply has none."""
+        plan = yield from self.planned(sql)
+        if plan.kind is not Kind.SELECT:
+            reply = yield from self.execute(sql, params, tx)
+            yield Emit(reply.columns, reply.rows, reply.types)
+            return reply
+        shards, _, anywhere = yield from self.placing.place(plan, params, tx)
+        if len(shards) > 1:
+            _refuse_in_transaction(tx, shards)
+            yield from self.reads.stream(plan, params, shards, tx)
+            return Reply()
+        if tx is not None and _decides(plan, tx, anywhere):
+            yield from self.writes.enter(tx, shards[0])
+        yield from stream_one(shards[0], plan.sql, params)
+        return Reply()
+
+    def _planned(self, sql: str, params: Params) -> Steps[tuple[Plan, Params]]:
+        """The plan of a text, and the parameters that it takes: also those that were written into the text."""
+        plan = self._plans.get(sql)
+        if plan is not None:
+            return plan, params
+        shared = normal(sql, self.layout.dialect.engine)
+        known = self._shared.get(shared.sql) if shared else None
+        values = shared.params(params) if shared else None
+        if isinstance(known, Plan) and values is not None:
+            return known, values
+        plan = yield from self.plan(sql)
+        if shared and known is not False:
+            yield from self._share(shared, plan, met=known is True)
+        else:
+            self._plans.put(sql, plan)
+        return plan, params
+
+    def _share(self, shared: Normal, plan: Plan, *, met: bool) -> Steps[None]:
+        """Keep one plan for all texts that differ from this one in their values, once a second one is met."""
+        if not met:
+            self._shared.put(shared.sql, True)
+            return
+        try:
+            found = yield from self.plan(shared.sql)
+        except (RoutingError, StatementError):  # as `-?` is no plain value where `-5` was
+            self._shared.put(shared.sql, False)
+        else:
+            self._shared.put(shared.sql, found if same_way(plan, found) else False)
+
     def execute_many(self, sql: str, rows: Sequence[Params], tx: Transaction | None) -> Steps[Reply]:
         """Run one writing statement for many rows. All or none of the rows of each shard."""
-        plan = self._plans.get(sql) or (yield from self.plan(sql))
+        plan = yield from self.planned(sql)
         if not plan.writes or plan.kind is Kind.DDL:
             raise StatementError("executemany is for INSERT, UPDATE and DELETE", hint="use execute")
         if plan.inserting:
@@ -99,7 +152,7 @@ class Executor:
             return (yield from self._one_by_one(sql, rows, tx))
         placed: dict[str, list[Params]] = {}
         for params in rows:
-            shards, _, _ = yield from self._place(plan, params, tx)
+            shards, _, _ = yield from self.placing.place(plan, params, tx)
             if len(shards) > 1:
                 raise CrossShardError("a row needs several shards", hint="name the shard key in the WHERE")
             placed.setdefault(shards[0], []).append(params)
@@ -118,38 +171,52 @@ class Executor:
                 raise type(error)(said, hint=error.hint, retryable=error.retryable) from error
         return Reply(rowcount=changed)
 
+    def planned(self, sql: str) -> Steps[Plan]:
+        """The plan of a text, planned once."""
+        plan = self._plans.get(sql)
+        if plan is None:
+            plan = yield from self.plan(sql)
+            self._plans.put(sql, plan)
+        return plan
+
     def plan(self, sql: str) -> Steps[Plan]:
-        """Plan a statement and keep the plan. Reads the shape of a table that is met for the first time."""
-        statement = parse(sql, "sqlite")
+        """Plan a statement. Reads the shape of a table that is met for the first time."""
+        statement = parse(sql, self.layout.dialect)
         known = {}
+        shapes = {}
         if statement.kind is not Kind.DDL:
-            for name in table_names(statement.tree):
-                placed = self.layout.tables.get(name.lower())
-                if isinstance(placed, Grouped):
-                    known[name.lower()] = yield from self.table(placed)
-        found = planner.plan(statement, self.layout, known)
-        if len(self._plans) >= PLANS:
-            # A copy: other threads add plans meanwhile.
-            self._plans.pop(list(self._plans)[0], None)  # noqa: RUF015
-        self._plans[sql] = found
-        return found
+            places = {name.lower(): self.layout.tables.get(name.lower()) for name in table_names(statement.tree)}
+            alone = len({place.shard for place in places.values() if isinstance(place, Pinned)}) < 2
+            several = any(isinstance(place, Grouped) for place in places.values()) or not alone
+            for name, place in places.items():
+                if isinstance(place, Grouped):
+                    known[name] = yield from self.table(place)
+                elif place is not None and several:
+                    shapes[name] = yield from self._shape(place.table, self.layout.shards_of(name))
+        return planner.plan(statement, self.layout, known, shapes)
 
     def table(self, placed: Grouped) -> Steps[GroupTable]:
-        """A table of a group with its shape, read from the first shard that answers, once."""
+        """A table of a group with its shape, read once."""
         name = placed.table.lower()
+        if name not in self._tables:
+            self._tables[name] = group_table(placed, (yield from self._shape(placed.table, self.layout.shards)))
+        return self._tables[name]
+
+    def _shape(self, table: str, shards: Sequence[str]) -> Steps[TableShape]:
+        """The shape of a table, read from the first shard that answers."""
+        if table in self._shapes:
+            return self._shapes[table]
         down: TenfoldError | None = None
-        if name in self._tables:
-            return self._tables[name]
-        for shard in self.layout.shards:
+        for shard in shards:
             try:
-                shape = yield from read_sqlite_shape(shard, placed.table)
+                shape = yield from read_shape(shard, table, self.layout.dialect)
             except NodeError as error:
                 down = error
                 continue
             if shape is None:
-                raise StatementError(f"no such table: {placed.table}", hint="create it first, through Tenfold")
-            self._tables[name] = group_table(placed, shape)
-            return self._tables[name]
+                raise StatementError(f"no such table: {table}", hint="create it first, through Tenfold")
+            self._shapes[table] = shape
+            return shape
         raise down or CrossShardError("there are no shards")
 
     def new_id(self, table: str, key: object, tx: Transaction | None) -> Steps[int]:
@@ -162,49 +229,12 @@ class Executor:
             return (yield from self.ids.draw(None, tx))
         return (yield from self.ids.draw(bucket_of(key, known.key_type), tx))
 
-    def _place(self, plan: Plan, params: Params, tx: Transaction | None) -> Steps[Place]:
-        """Where a statement goes."""
-        route = plan.route
-        if isinstance(route, ByKey):
-            bucket = self.writes.one_bucket([value(item, params) for item in route.sources], route.key_type)
-            return Place((self._shard_of(bucket),), bucket)
-        if isinstance(route, OnShard):
-            return Place((route.shard,))
-        if isinstance(route, AnyShard):
-            return Place((_home(tx) or self.layout.shards[0],), anywhere=True)
-        if isinstance(route, ByKeys):
-            keys = [value(item, params) for item in route.sources]
-            wanted = {self._shard_of(bucket_of(key, route.key_type)) for key in keys if key is not None}
-            return Place([shard for shard in self.layout.shards if shard in wanted] or self.layout.shards[:1])
-        if isinstance(route, ById):
-            return self._by_id(route, params)
-        if isinstance(route, ByUnique):
-            return (yield from self._by_unique(route, params, tx))
-        return Place(self.layout.shards)
-
-    def _by_id(self, route: ById, params: Params) -> Place:
-        table = route.table
-        row_id = canonical(value(route.source, params), KeyType.INTEGER)
-        watermark = self.catalog.watermarks.get(table.name.lower())
-        if isinstance(row_id, int) and watermark is not None and watermark < row_id <= MAX_ID:
-            bucket = id_bucket(row_id)
-            return Place((self._shard_of(bucket),), bucket)
-        if not route.scatters:
-            raise CrossShardError(
-                f"the id {row_id!r} of {table.name} is not one of Tenfold's, so it does not say where the row lives",
-                hint=f"add `{table.key} = ?` to the WHERE, so that it goes to one shard",
-            )
-        return Place(self.layout.shards)
-
-    def _by_unique(self, route: ByUnique, params: Params, tx: Transaction | None) -> Steps[Place]:
-        kind = route.table.reserved[route.column]
-        claim = claim_of(route.table.name, route.column, value(route.source, params), kind, 0)
-        shard = self._shard_of(claim.bucket)
-        found = yield Send(shard, LOOK_UP, (claim.scope, claim.digest))
-        if found.rows:
-            return Place((self._shard_of(found.rows[0][0]),), found.rows[0][0])
-        # Nobody holds the value: any shard gives the empty answer, with its columns or its COUNT of 0.
-        return Place((_home(tx) or shard,), claim.bucket, anywhere=True)
+    def forget_shapes(self) -> None:
+        """After a change of the schema."""
+        self._plans.clear()
+        self._shared.clear()
+        self._tables.clear()
+        self._shapes.clear()
 
     def _everywhere(self, plan: Plan, rows: Sequence[Params], tx: Transaction | None, *, many: bool) -> Steps[Reply]:
         route = plan.route
@@ -222,51 +252,35 @@ class Executor:
             yield from self.writes.enter(tx, route.shards[0])
             only: Reply = yield sends[route.shards[0]]
             return only
-        replies = yield from _on_all(sends, plan.tables[0])
-        if route.ddl:
-            self._plans.clear()
-            self._tables.clear()
+        if route.ddl and self.layout.dialect == MYSQL:
+            try:
+                replies = yield from ddl_on_all(sends, plan.tables[0])
+            finally:
+                self.forget_shapes()
+        else:
+            shares = {shard: Share([send]) for shard, send in sends.items()}
+            yield from on_all(shares, self.reservations, plan.tables[0])
+            replies = [share.total() for share in shares.values()]
+            if route.ddl:
+                self.forget_shapes()
         placed = self.layout.placed(plan.tables[0])
         if route.drops and isinstance(placed, Grouped):
             yield from self.reservations.forget(placed.table, placed.unique, route.shards)
         return replies[0]
 
 
-def _home(tx: Transaction | None) -> str | None:
-    return tx.shard if tx is not None else None
+def _refuse_in_transaction(tx: Transaction | None, shards: Sequence[str]) -> None:
+    if tx is not None and not tx.reads_anywhere:
+        raise CrossShardError(
+            f"the statement needs {len(shards)} shards, a transaction has one",
+            hint="run it outside the transaction, or add the shard key to its WHERE",
+        )
 
 
-def _on_all(sends: Mapping[str, Send | SendMany], table: str) -> Steps[list[Reply]]:
-    """Write to every shard, always in the same order so that two such writers cannot block each other."""
-    shards = list(sends)
-    begun: list[str] = []
-    replies: list[Reply] = []
-    try:
-        for shard in shards:
-            yield Begin(shard)
-            begun.append(shard)
-            replies.append((yield sends[shard]))
-    except TenfoldError:
-        for shard in begun:
-            yield Rollback(shard)
-        raise
-    for position, shard in enumerate(shards):
-        try:
-            yield Commit(shard)
-        except TenfoldError as error:
-            for rest in shards[position + 1 :]:
-                yield Rollback(rest)
-            if position == 0:
-                raise
-            raise NodeError(
-                f"{table}: committed on {', '.join(shards[:position])}, not on {', '.join(shards[position:])}",
-                hint="run the statement again once the shard is back, so that the copies agree",
-            ) from error
-    return replies
-
-
-def _one_after_the_other(replies: Sequence[Reply]) -> Reply:
-    rows: list[tuple[Any, ...]] = []
-    for reply in replies:
-        rows += reply.rows
-    return Reply(replies[0].columns, rows, len(rows))
+def _decides(plan: Plan, tx: Transaction, anywhere: bool) -> bool:
+    """Whether a statement of one shard belongs into the transaction, and so decides which shard that is on."""
+    if plan.writes or plan.locks:
+        return True
+    if tx.reads_anywhere:
+        return False  # it runs inside where the transaction is on its shard, and outside elsewhere
+    return not (anywhere and tx.shard is None)

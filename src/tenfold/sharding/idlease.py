@@ -16,6 +16,7 @@ WINDOW_S = 600
 _FREE = "SELECT worker, token, until_s FROM tf_worker WHERE until_s <= ? ORDER BY until_s LIMIT 1"
 _TAKE = "UPDATE tf_worker SET token = ?, until_s = ? WHERE worker = ? AND token = ? AND until_s = ?"
 _EXTEND = "UPDATE tf_worker SET until_s = ? WHERE worker = ? AND token = ? AND until_s <= ?"
+_ENDS = "SELECT until_s FROM tf_worker WHERE worker = ? AND token = ?"
 _COUNT = "SELECT COUNT(*) FROM tf_worker"
 _ADD = "INSERT INTO tf_worker (worker, token, until_s) VALUES (?, ?, ?)"
 _RETURN = "UPDATE tf_worker SET until_s = ? WHERE worker = ? AND token = ?"
@@ -74,7 +75,12 @@ class Ids:
             window = source.window
             until = max(clock, window.end) + WINDOW_S
             values = (until, window.worker, self.token, until)
-            if (yield Send(self.catalog, _EXTEND, values, aside=True)).rowcount:
+            extended = bool((yield Send(self.catalog, _EXTEND, values, aside=True)).rowcount)
+            if not extended:
+                # MySQL counts no row that has its values already: another thread may have extended it so far.
+                ends = yield Send(self.catalog, _ENDS, (window.worker, self.token), aside=True)
+                extended = [row[0] for row in ends.rows] == [until]
+            if extended:
                 with self.lock:
                     if until > source.window.end:  # else another thread was quicker, and has extended it further
                         source.window = Window(window.worker, window.start, until)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from sqlglot import exp
-from sqlglot.tokenizer_core import Token, TokenType
 
 from tenfold.errors import CrossShardError, RoutingError, ShardKeyError
-from tenfold.sharding.constraints import Use
+from tenfold.sharding.constraints import Analysis, Use
+from tenfold.sharding.copies import plan_copy
 from tenfold.sharding.layout import GroupTable
-from tenfold.sharding.plan import ByKey, Inserting, InsertRow, Plan
+from tenfold.sharding.plan import ByKey, ByKeys, Inserting, InsertRow, Plan
+from tenfold.sharding.rowcuts import cut
 from tenfold.sharding.shapes import ROWID
 from tenfold.sharding.statement import Const, Kind, Source, Statement, source
+from tenfold.sharding.upserts import check_upsert, verb_of
 
-ID_PARAMETER = "tf_id_"
 
-
-def plan_insert(statement: Statement, uses: list[Use], tables: tuple[str, ...], gives_rows: bool) -> Plan:
+def plan_insert(statement: Statement, analysis: Analysis, tables: tuple[str, ...], gives_rows: bool) -> Plan:
     """The plan of an INSERT whose target is a table of a group."""
-    tree = statement.tree
+    tree, uses = statement.tree, analysis.uses
     table = uses[0].table
     if table is None or not isinstance(tree, exp.Insert):
         raise CrossShardError(
@@ -28,33 +26,63 @@ def plan_insert(statement: Statement, uses: list[Use], tables: tuple[str, ...], 
         )
     if tree.args.get("default"):
         raise ShardKeyError(f"DEFAULT VALUES gives {table.name} no shard key", hint=f"name {table.key} and its value")
-    values = tree.expression
-    if not isinstance(values, exp.Values):
-        raise CrossShardError(
-            f"INSERT … SELECT into {table.name} is not supported yet",
-            hint="read the rows first, then insert them with executemany",
-        )
     if tree.args.get("with_"):
-        raise RoutingError("WITH before INSERT is not supported yet", hint="read the rows first, then insert them")
+        raise RoutingError(
+            "WITH before INSERT is not supported", hint="write it behind the columns: INSERT INTO t (…) WITH … SELECT …"
+        )
+    if next(tree.this.find_all(exp.Partition), None):
+        raise RoutingError("INSERT into a named partition is not routed", hint="leave PARTITION out")
+    if isinstance(tree.expression, exp.Values):
+        return _plan_rows(statement, tree, uses, table, tables, gives_rows)
     columns = _columns(tree, table)
-    _refuse_upsert(tree, table)
-    rows = tuple(_row(item, columns, table) for item in values.expressions)
+    check_upsert(tree, table, columns)
+    if table.key not in columns:
+        raise _lacks_key(table)
+    route, copying, others = plan_copy(statement, analysis, table, columns)
+    inserting = Inserting(table, (), (), others, None, verb_of(tree), copying)
+    return Plan(Kind.INSERT, statement.sql, route, gives_rows, tables, inserting)
+
+
+def _plan_rows(
+    statement: Statement,
+    tree: exp.Insert,
+    uses: list[Use],
+    table: GroupTable,
+    tables: tuple[str, ...],
+    gives_rows: bool,
+) -> Plan:
+    listed = tree.expression.expressions
+    columns = [] if _is_empty(listed[0]) else _columns(tree, table)
+    check_upsert(tree, table, columns)
+    rows = tuple(_row(item, columns, table) for item in listed)
     for use in uses[1:]:
         if use.table and not use.bound:
             raise CrossShardError(
                 f"the sub-query on {use.table.name} may need other shards", hint=f"add `{use.table.key} = ?` to it"
             )
     others = tuple(dict.fromkeys(item for use in uses[1:] if use.table for item in use.bound))
-    keys = dict.fromkeys([*(row.key for row in rows if row.key is not None), *others])
-    sql, slots = statement.sql, tuple[int, ...]()
+    keys = tuple(dict.fromkeys([*(row.key for row in rows if row.key is not None), *others]))
+    added = None
     if table.id_column and table.id_column not in columns:
-        sql, slots = _with_id(statement, table.shape.columns[table.id_column].name)
-    route = ByKey(tuple(keys), table.key_type)
-    return Plan(Kind.INSERT, sql, route, gives_rows, tables, Inserting(table, rows, slots, others))
+        added = statement.dialect.quoted(table.shape.columns[table.id_column].name)
+    sql, slots, cuts = cut(statement, len(rows), added)
+    if added and sql == statement.sql:
+        raise RoutingError(
+            f"the rows of {table.name} have no list of columns to which {added} could be added",
+            hint="name the columns before VALUES",
+        )
+    inserting = Inserting(table, rows, slots, others, cuts, verb_of(tree))
+    route = ByKey(keys, table.key_type) if len(rows) == 1 or others else ByKeys(keys, table.key_type)
+    return Plan(Kind.INSERT, sql, route, gives_rows, tables, inserting)
+
+
+def _is_empty(row: exp.Expr) -> bool:
+    """INSERT INTO t () VALUES () of MySQL."""
+    return isinstance(row, exp.Tuple) and not row.expressions
 
 
 def _columns(tree: exp.Insert, table: GroupTable) -> list[str]:
-    """Lower-case columns that VALUES fills, in order."""
+    """Lower-case columns that the INSERT fills, in order."""
     if isinstance(tree.this, exp.Schema):
         columns = [column.name.lower() for column in tree.this.expressions]
     else:
@@ -65,10 +93,14 @@ def _columns(tree: exp.Insert, table: GroupTable) -> list[str]:
         if column in ROWID and column not in table.shape.columns:
             raise RoutingError(f"{column} is numbered on each shard", hint="name the primary key by its column")
     if table.key not in columns and not table.id_is_key:
-        raise ShardKeyError(
-            f"the INSERT into {table.name} lacks the shard key {table.key}", hint=f"add {table.key} to its columns"
-        )
+        raise _lacks_key(table)
     return columns
+
+
+def _lacks_key(table: GroupTable) -> ShardKeyError:
+    return ShardKeyError(
+        f"the INSERT into {table.name} lacks the shard key {table.key}", hint=f"add {table.key} to its columns"
+    )
 
 
 def _row(item: exp.Expr, columns: list[str], table: GroupTable) -> InsertRow:
@@ -91,6 +123,8 @@ def _row(item: exp.Expr, columns: list[str], table: GroupTable) -> InsertRow:
         return found
 
     key = plain(table.key)
+    if key is None and not table.id_is_key:
+        raise _lacks_key(table)
     if key == Const(None):
         raise ShardKeyError(
             f"the shard key {table.name}.{table.key} is NULL",
@@ -105,80 +139,3 @@ def _row(item: exp.Expr, columns: list[str], table: GroupTable) -> InsertRow:
         )
     claims = {column: found for column in table.reserved if (found := plain(column)) not in (None, Const(None))}
     return InsertRow(key, row_id, {column: found for column, found in claims.items() if found is not None})
-
-
-def settings_of(settings: Iterable[exp.Expr], table: GroupTable) -> dict[str, exp.Expr]:
-    """Lower-case column → new value, of the SET of an UPDATE or an upsert; refuses what moves the row."""
-    found: dict[str, exp.Expr] = {}
-    for setting in settings:
-        if not isinstance(setting, exp.EQ) or not isinstance(setting.this, exp.Column):
-            raise RoutingError(
-                "SET of several columns at once is not supported yet", hint="write column = value for each"
-            )
-        column = setting.this.name.lower()
-        hidden = column in ROWID and column not in table.shape.columns
-        if hidden or column in (table.key, table.id_column):
-            raise RoutingError(
-                f"{table.name}.{column} decides where the row lives and is not updated",
-                hint="insert the row under the new key and delete the old one, each by its own key",
-            )
-        found[column] = setting.expression
-    return found
-
-
-def _refuse_upsert(tree: exp.Insert, table: GroupTable) -> None:
-    conflict = tree.args.get("conflict")
-    alternative = str(tree.args.get("alternative") or "").upper()
-    if table.reserved and (conflict or alternative in ("IGNORE", "REPLACE")):
-        raise RoutingError(
-            f"{table.name} has values reserved over all shards ({', '.join(table.reserved)}); "
-            "INSERT that ignores or replaces cannot be told from one that fails",
-            hint="write a plain INSERT and catch ConstraintError, or UPDATE the row by its key",
-        )
-    if conflict:
-        settings_of(conflict.expressions or (), table)
-
-
-def _with_id(statement: Statement, column: str) -> tuple[str, tuple[int, ...]]:
-    """The text with the id column and a parameter for it added to each row, and where these parameters stand.
-
-    Done in the text, not by printing the tree: what the caller wrote reaches the database as it is.
-    """
-    tokens = statement.tokens
-    named = any(token.token_type is TokenType.COLON for token in tokens)
-    quoted = '"' + column.replace('"', '""') + '"'
-    insertions: list[tuple[int, str]] = []
-    slots: list[int] = []
-    for row, (position, seen) in enumerate(_closing_parentheses(tokens)):
-        if row == 0:  # the list of columns
-            insertions.append((position, f", {quoted}"))
-            continue
-        insertions.append((position, f", :{ID_PARAMETER}{row - 1}" if named else ", ?"))
-        slots.append(seen + len(slots))
-    pieces, done = [], 0
-    for position, text in insertions:
-        pieces += [statement.sql[done:position], text]
-        done = position
-    return "".join([*pieces, statement.sql[done:]]), tuple(slots)
-
-
-def _closing_parentheses(tokens: list[Token]) -> Iterator[tuple[int, int]]:
-    """(offset, parameters before it) of the `)` of the column list, then of each row of VALUES."""
-    depth = seen = 0
-    in_values = columns_done = False
-    for position, token in enumerate(tokens):
-        kind = token.token_type
-        if kind is TokenType.PLACEHOLDER:
-            seen += 1
-        elif kind is TokenType.L_PAREN:
-            depth += 1
-        elif kind is TokenType.VALUES and depth == 0:
-            in_values = True
-        elif kind is TokenType.R_PAREN:
-            depth -= 1
-            if depth == 0 and (in_values or not columns_done):
-                columns_done = True
-                yield token.start, seen
-                following = tokens[position + 1] if position + 1 < len(tokens) else None
-                if in_values and (following is None or following.token_type is not TokenType.COMMA):
-                    return

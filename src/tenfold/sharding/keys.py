@@ -14,6 +14,7 @@ from tenfold.errors import ShardKeyError
 BUCKETS = 4096
 
 _MAX_INTEGER = 2**63
+_MAX_UNSIGNED = 2**64
 _EXACT_FLOAT = 2**53
 
 _INTEGER_TEXT = re.compile(r"\s*([+-]?[0-9]+)\s*", re.ASCII)
@@ -27,6 +28,10 @@ class KeyType(StrEnum):
     TEXT = "text"
     BINARY = "binary"
     UUID = "uuid"
+    # On MySQL BIGINT UNSIGNED, and text: there a text equals a number if it begins with it, so no number is its key.
+    UNSIGNED = "unsigned"
+    VARCHAR = "varchar"
+    CHAR = "char"
 
 
 Key = int | str | bytes
@@ -72,11 +77,25 @@ def bucket_of(shard_key: object, column: KeyType) -> int:
                because rows already on disk were placed by it.
     Raises     ShardKeyError for None, bool, and what the column cannot hold.
     """
-    digest = hashlib.md5(key_bytes(shard_key, column), usedforsecurity=False).digest()
+    if type(shard_key) is int and column is KeyType.INTEGER and -_MAX_INTEGER <= shard_key < _MAX_INTEGER:
+        seen = b"%d" % shard_key  # what key_bytes gives, at a third of its time
+    else:
+        seen = key_bytes(shard_key, column)
+    digest = hashlib.md5(seen, usedforsecurity=False).digest()
     return digest[0] << 4 | digest[1] >> 4
 
 
 def _integer(value: object) -> int | None:
+    # Beyond 63 bits SQLite turns an integer into a float, and neighbours become one key.
+    return _whole(value, _MAX_INTEGER)
+
+
+def _unsigned(value: object) -> int | None:
+    # Below zero there is no row; to ask for one is no mistake.
+    return _whole(value, _MAX_UNSIGNED)
+
+
+def _whole(value: object, limit: int) -> int | None:
     if isinstance(value, str):
         found = _INTEGER_TEXT.fullmatch(value)
         value = int(found[1]) if found and len(found[1]) <= 21 else None
@@ -88,9 +107,8 @@ def _integer(value: object) -> int | None:
         whole = value.is_finite() and value == value.to_integral_value()
         exact = whole and (abs(value) <= _EXACT_FLOAT or value.as_tuple().exponent == 0)
         value = int(value) if exact else None
-    # Beyond 63 bits SQLite turns an integer into a float, and neighbours become one key.
     # index(), as the str of an enum's member is its name.
-    return index(value) if isinstance(value, int) and -_MAX_INTEGER <= value < _MAX_INTEGER else None
+    return index(value) if isinstance(value, int) and -_MAX_INTEGER <= value < limit else None
 
 
 def _text(value: object) -> str | None:
@@ -99,6 +117,16 @@ def _text(value: object) -> str | None:
     if isinstance(value, int):
         return str(index(value)) if -_MAX_INTEGER <= value < _MAX_INTEGER else None
     return str(value) if isinstance(value, UUID) else None
+
+
+def _varchar(value: object) -> str | None:
+    return _text(value) if isinstance(value, str | UUID) else None
+
+
+def _char(value: object) -> str | None:
+    # CHAR drops the spaces at the end of what it stores, so MD5(column) never sees them.
+    found = _varchar(value)
+    return None if found is None else found.rstrip(" ")
 
 
 def _binary(value: object) -> bytes | None:
@@ -112,16 +140,30 @@ def _uuid(value: object) -> str | None:
     return lower if _UUID_TEXT.fullmatch(lower) else None
 
 
-_CANONICAL = {KeyType.INTEGER: _integer, KeyType.TEXT: _text, KeyType.BINARY: _binary, KeyType.UUID: _uuid}
+_CANONICAL = {
+    KeyType.INTEGER: _integer,
+    KeyType.TEXT: _text,
+    KeyType.BINARY: _binary,
+    KeyType.UUID: _uuid,
+    KeyType.UNSIGNED: _unsigned,
+    KeyType.VARCHAR: _varchar,
+    KeyType.CHAR: _char,
+}
 _A_COLUMN = {
     KeyType.INTEGER: "an integer",
     KeyType.TEXT: "a text",
     KeyType.BINARY: "a binary",
     KeyType.UUID: "a UUID",
+    KeyType.UNSIGNED: "an unsigned integer",
+    KeyType.VARCHAR: "a text",
+    KeyType.CHAR: "a text",
 }
 _HINT = {
     KeyType.INTEGER: "pass an int, or its decimal text",
     KeyType.TEXT: "pass a str",
     KeyType.BINARY: "pass bytes",
     KeyType.UUID: "pass a uuid.UUID or its 36-character text",
+    KeyType.UNSIGNED: "pass an int, or its decimal text",
+    KeyType.VARCHAR: "pass a str",
+    KeyType.CHAR: "pass a str",
 }

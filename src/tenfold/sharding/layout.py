@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 
-from tenfold.errors import ConfigError, CrossShardError, RoutingError
+from tenfold.errors import ConfigError, CrossShardError, RoutingError, ShardKeyError
+from tenfold.sharding.dialects import MYSQL, SQLITE, Dialect, dialect_of
 from tenfold.sharding.keys import KeyType
-from tenfold.sharding.shapes import OWN_PREFIX, TableShape
+from tenfold.sharding.shapes import OWN_PREFIX, Column, TableShape
 from tenfold.topology.model import Database
 
 
@@ -81,7 +83,7 @@ class Layout:
     tables: dict[str, Placed]
     shards: tuple[str, ...]
     catalog: str
-    known: dict[str, GroupTable] = field(default_factory=dict)
+    dialect: Dialect = SQLITE
 
     def placed(self, table: str) -> Placed:
         """Where `table` lives. Raises RoutingError for one that nobody declared or that is Tenfold's own."""
@@ -116,7 +118,7 @@ def layout_of(database: Database, catalog: str, shards: tuple[str, ...] | None =
     for shard, pinned in database.pinned.items():
         tables |= {table.lower(): Pinned(table, shard) for table in pinned}
     tables |= {table.lower(): Referenced(table) for table in database.reference.tables}
-    return Layout(tables, shards or tuple(database.shards), catalog)
+    return Layout(tables, shards or tuple(database.shards), catalog, dialect_of(database.engine))
 
 
 def group_table(placed: Grouped, shape: TableShape) -> GroupTable:
@@ -132,9 +134,35 @@ def group_table(placed: Grouped, shape: TableShape) -> GroupTable:
     )  # fmt: skip
 
 
+_LENGTH = re.compile(r"varchar\(([0-9]+)\)")
+
+
+def refuse_cut(table: GroupTable, column: str, value: object) -> None:
+    """Raises ShardKeyError for a text that MySQL would store without some of the spaces at its end.
+
+    Strict mode refuses what is too long for a VARCHAR, except where the excess is spaces: these it drops (measured),
+    and the row would hold another value than the one it was placed, or reserved, by.
+    """
+    held = table.shape.columns[column]
+    if held.key_type is KeyType.VARCHAR and isinstance(value, str) and value.endswith(" "):
+        length = _LENGTH.match(held.declared.lower())
+        if length and len(value) > int(length[1]):
+            raise ShardKeyError(
+                f"a value for {table.name}.{column} is longer than {held.declared}, "
+                "and the database would drop the spaces at its end",
+                hint="strip the value, or make the column longer",
+            )
+
+
 def id_column(placed: Grouped, shape: TableShape) -> str | None:
     """The column that takes Tenfold's ids, if the table takes them."""
-    return None if placed.takes_ids is False else shape.integer_primary_key
+    column = shape.integer_primary_key
+    return column if column is not None and placed.takes_ids is not False and holds_ids(shape, column) else None
+
+
+def holds_ids(shape: TableShape, column: str) -> bool:
+    """Whether an id of Tenfold, of 63 bits, fits into an integer column."""
+    return shape.dialect is not MYSQL or shape.columns[column].declared.lower().startswith("bigint")
 
 
 def group_mistakes(placed: Grouped, shape: TableShape) -> list[str]:
@@ -149,14 +177,15 @@ def group_mistakes(placed: Grouped, shape: TableShape) -> list[str]:
         return [f'{here}: column "{placed.key}" is not in the table (has: {", ".join(names)}){write}']
     found: list[str] = []
     if key.key_type is None:
+        types = "BIGINT, VARCHAR, VARBINARY or UUID" if shape.dialect is MYSQL else "INTEGER, TEXT, BLOB or UUID"
         found.append(
             f'{here}: column "{key.name}" is {key.declared or "without a type"}, which cannot be a shard key; '
-            "write it as INTEGER, TEXT, BLOB or UUID"
+            f"write it as {types}"
         )
-    elif key.collation != "BINARY":
+    elif not key.by_bytes:
         found.append(
             f'{here}: column "{key.name}" has the collation {key.collation}: values that are equal there would fall '
-            "on different shards; write it without COLLATE"
+            f"on different shards; {_without_collation(shape, key)}"
         )
     for column in placed.unique:
         found += _reserved_mistakes(f"{where}.unique.{placed.table}", column, shape)
@@ -167,18 +196,34 @@ def _reserved_mistakes(here: str, column: str, shape: TableShape) -> list[str]:
     held = shape.columns.get(column)
     if held is None:
         return [f'{here}: column "{column}" is not in the table (has: {", ".join(shape.columns)}); write one of these']
-    if held.key_type is None or held.collation != "BINARY":
+    if held.key_type is None or not held.by_bytes:
         why = f"has the collation {held.collation}" if held.key_type else f"is {held.declared or 'without a type'}"
-        return [
-            f'{here}: column "{column}" {why}, so equal values cannot be told by their bytes; '
-            "write it as TEXT, INTEGER, BLOB or UUID without COLLATE"
-        ]
+        types = "BIGINT, VARBINARY, UUID or VARCHAR" if shape.dialect is MYSQL else "TEXT, INTEGER, BLOB or UUID"
+        collated = shape.dialect is MYSQL and held.key_type
+        remedy = _without_collation(shape, held) if collated else f"write it as {types} without COLLATE"
+        return [f'{here}: column "{column}" {why}, so equal values cannot be told by their bytes; {remedy}']
     if held.filled:
         return [
             f'{here}: column "{column}" is filled by the database when an INSERT leaves it out, and that value would '
             "not be reserved; write it without DEFAULT and not as a generated column"
         ]
     return []
+
+
+def _without_collation(shape: TableShape, column: Column) -> str:
+    """How to make a text column compare by its bytes."""
+    if shape.dialect is not MYSQL:
+        return "write it without COLLATE"
+    charset = "ascii" if column.collation.startswith("ascii") else "utf8mb4"
+    # utf8mb4_bin will not do: it takes 'bob' and 'bob ' for equal.
+    binary = f"{column.declared} CHARACTER SET {charset} COLLATE {charset}_nopad_bin"
+    null = "" if column.nullable else " NOT NULL"
+    filled = "" if column.default is None else f" DEFAULT {column.default}"
+    quoted = shape.dialect.quoted
+    return (
+        f"run ALTER TABLE {quoted(shape.name)} MODIFY {quoted(column.name)} {binary}{null}{filled} "
+        "(on MySQL 8: CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin)"
+    )
 
 
 def _unique_mistakes(placed: Grouped, shape: TableShape, here: str) -> list[str]:
@@ -188,7 +233,8 @@ def _unique_mistakes(placed: Grouped, shape: TableShape, here: str) -> list[str]
         alone = index.columns[0] if len(index.columns) == 1 else None
         kept = placed.key in index.columns or (alone is not None and alone in (*placed.unique, own_id))
         if index.unique and not kept:
-            columns = ", ".join(column or "an expression or another collation" for column in index.columns)
+            odd = "the beginning of a column" if shape.dialect is MYSQL else "an expression or another collation"
+            columns = ", ".join(column or odd for column in index.columns)
             remedy = (
                 f'write unique = {{ {placed.table} = ["{alone}"] }}'
                 if alone
@@ -202,6 +248,15 @@ def _unique_mistakes(placed: Grouped, shape: TableShape, here: str) -> list[str]
 
 
 def _numbering_mistakes(placed: Grouped, shape: TableShape, where: str) -> list[str]:
+    column = shape.integer_primary_key
+    wants_ids = placed.takes_ids or (placed.takes_ids is None and shape.self_numbering)
+    if column is not None and wants_ids and not holds_ids(shape, column):
+        held = shape.columns[column]
+        quoted = shape.dialect.quoted
+        return [
+            f'{where}.ids: column "{held.name}" of {placed.table} is {held.declared}, too small for ids that are '
+            f"unique over all shards; run ALTER TABLE {quoted(shape.name)} MODIFY {quoted(held.name)} BIGINT NOT NULL"
+        ]
     if shape.self_numbering and id_column(placed, shape) is None and placed.key not in shape.primary_key:
         return [
             f"{where}.ids: {placed.table} numbers its own rows, so two shards would give the same number; "

@@ -22,12 +22,29 @@ class Reply:
     rows       all of them, in the shard's order
     rowcount   rows changed, or the number of rows of a SELECT
     lastrowid  the id that the shard itself gave to an inserted row, if it did
+    types      what the driver says of each column, as PEP 249's type_code; empty where it says nothing
+    cursor     instead of rows, where they are to be read as they are wanted
     """
 
     columns: tuple[str, ...] = ()
     rows: Sequence[tuple[Any, ...]] = ()
     rowcount: int = 0
     lastrowid: int | None = None
+    types: tuple[Any, ...] = ()
+    cursor: Cursor | None = None
+
+
+class Cursor(Protocol):
+    """Rows of one statement, read from the shard as they are wanted; its connection does nothing else meanwhile."""
+
+    columns: tuple[str, ...]
+    types: tuple[Any, ...]
+
+    def fetch(self, count: int) -> Sequence[tuple[Any, ...]]:
+        """The next rows, at most `count`; none left: an empty sequence. Errors are TenfoldErrors."""
+
+    def close(self) -> bool:
+        """Read no further; → whether the connection can go on with other statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +70,77 @@ class SendMany:
     aside: bool = False
 
 
+SCRATCH = "*scratch*"
+"""The shard name of a `Send` or `SendMany` to the scratch database of the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Begin to read the rows of one statement, outside any transaction unless the session has one there,
+    → Opened. Whatever a run leaves open is closed at its end."""
+
+    shard: str
+    sql: str
+    params: Params = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A cursor that the runner holds: `number` names it in a Fetch."""
+
+    number: int
+    columns: tuple[str, ...]
+    types: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The next rows of an open cursor, → sequence of at most `count` rows; empty at its end."""
+
+    cursor: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Read no further from these cursors, → None; never fails."""
+
+    cursors: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Hand rows to whoever reads the stream, → None. Only in steps that are streamed."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+    types: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Have a database for temporary tables, for this session alone, → None; then Send(SCRATCH, …) goes there.
+
+    On MySQL it is a connection of `shard` that does nothing else meanwhile, so that temporary tables may hide
+    the shard's own and the others are seen through; on SQLite a private, empty database that spills to disk.
+    """
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndScratch:
+    """Give the scratch database up, → None; never fails. clean: its temporary tables were dropped, so that its
+    connection may be used again; else it is closed."""
+
+    clean: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Run several effects side by side, → list of their Replies in order; the first error is raised after all ended."""
+    """Run several effects side by side, → list of their answers in order; the first error is raised after all ended."""
 
-    sends: Sequence[Send | SendMany]
+    sends: Sequence[Send | SendMany | Open | Fetch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +184,10 @@ class Pause:
     seconds: float
 
 
-Effect = Send | SendMany | Gather | Begin | Commit | Rollback | Chance | Pause
+Effect = (
+    Send | SendMany | Gather | Begin | Commit | Rollback | Chance | Pause
+    | Open | Fetch | Close | Emit | Scratch | EndScratch
+)  # fmt: skip
 T = TypeVar("T")
 Steps = Generator[Effect, Any, T]
 """Logic that asks for effects and returns a T."""
@@ -123,8 +209,11 @@ class Observer(Protocol):
 class Driver(Protocol):
     """One connection to one shard, used by one thread at a time. Errors are TenfoldErrors."""
 
-    def execute(self, sql: str, params: Params) -> Reply:
-        """Run one statement: in the open transaction, else in one of its own."""
+    def execute(self, sql: str, params: Params, *, stream: bool = False) -> Reply:
+        """Run one statement: in the open transaction, else in one of its own. Parameters are `?` or `:name`.
+
+        stream  for a SELECT: the reply holds a cursor and no rows
+        """
 
     def execute_many(self, sql: str, rows: Sequence[Params]) -> Reply:
         """Run one statement for each row of parameters, all or none."""
@@ -139,4 +228,5 @@ class Driver(Protocol):
         """Undo what the open transaction did; nothing when none is open."""
 
     def close(self) -> None:
-        """Close; an open transaction is rolled back."""
+        """Close; an open transaction is rolled back. Called while a statement runs on another thread, it stops
+        the statement on the shard too."""

@@ -13,6 +13,12 @@ unless a verdict is there. The token is the primary key, so one of the two wins,
 
 Invariant: for each value at most one committed row; and every committed row has a reservation that
 is kept, or pending/releasing with the verdict `kept`. Tidying is safe at any age; waiting first is politeness.
+
+What is read to decide something is what is committed now. Outside a transaction every read is so; inside
+one, InnoDB's REPEATABLE READ shows the past of its first read, so a read there locks (`shared_read`). And
+where another has inserted the same key and not committed, SQLite's lock keeps us out of the shard, while
+InnoDB lets the INSERT wait for that row: either way it ends with the other's commit, its rollback, or a
+NodeError after `database.lock_wait_s`.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tenfold.errors import ConstraintError, CrossShardError, NodeError, TenfoldError
+from tenfold.sharding.dialects import SQLITE, Dialect
 from tenfold.sharding.keys import KeyType, bucket_of, key_bytes
 from tenfold.sharding.ports import Chance, Pause, Send, SendMany, Steps
 
@@ -39,11 +46,14 @@ _FREE = (
     "UPDATE tf_reservation SET state = ?, token = ?, at_s = ?"
     " WHERE scope = ? AND digest = ? AND state = ? AND owner_bucket = ?"
 )
-_MARK = "UPDATE tf_reservation SET state = ? WHERE token = ? AND state = ?"
-_DROP = "DELETE FROM tf_reservation WHERE token = ? AND state = ?"
+# By primary key and not by token alone: over a small table InnoDB's optimizer reads, and so locks, every row.
+_KEEP = "UPDATE tf_reservation SET state = 'kept' WHERE scope = ? AND digest = ? AND token = ? AND state = ?"
+_DROP = "DELETE FROM tf_reservation WHERE scope = ? AND digest = ? AND token = ? AND state = ?"
+_HELD_UNDER = "SELECT scope, digest, state FROM tf_reservation WHERE token = ?"
 _VERDICT = "SELECT verdict FROM tf_verdict WHERE token = ?"
 _UNSETTLED = "SELECT DISTINCT token, owner_bucket FROM tf_reservation WHERE state <> ? AND at_s < ? LIMIT 500"
-_FORGET = "DELETE FROM tf_verdict WHERE at_s < ?"
+_OLD = "SELECT token FROM tf_verdict WHERE at_s < ? LIMIT 500"
+_FORGET = "DELETE FROM tf_verdict WHERE token = ?"
 _EMPTY = "DELETE FROM tf_reservation WHERE scope = ?"
 _POLL_S = 0.02
 
@@ -74,6 +84,7 @@ class Settlement:
     """What one statement claims and frees; settled when its transaction has ended.
 
     absent  what it would have freed and found no reservation for: see `still_absent`
+    tried   what it has claimed or marked, or may have: a reservation that is another's is left alone to the end
     """
 
     token: str
@@ -81,14 +92,19 @@ class Settlement:
     claims: Sequence[Claim] = ()
     frees: Sequence[Claim] = ()
     absent: list[Claim] = field(default_factory=list)
+    tried: set[Claim] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Transaction:
-    """A transaction of the caller: on one shard, which its first statement decides."""
+    """A transaction of the caller: on one shard, which its first statement decides.
+
+    reads_anywhere  the first write decides instead, and what only reads may go to other shards: outside it there
+    """
 
     shard: str | None = None
     settlements: list[Settlement] = field(default_factory=list)
+    reads_anywhere: bool = False
 
 
 def _refuse_twice(claim: Claim, state: str, taken: str | None) -> None:
@@ -110,6 +126,7 @@ class Reservations:
 
     shard_of: Callable[[int], str]
     wait_s: float
+    dialect: Dialect = SQLITE
 
     def make(self, settlement: Settlement, tx: Transaction) -> Steps[None]:
         """Claim and mark all values. Raises ConstraintError for a taken one; then nothing of it is left."""
@@ -117,33 +134,39 @@ class Reservations:
             now_s = (yield Chance()).now_s
             for shard, claims in self._by_shard(settlement.claims).items():
                 rows = [(c.scope, c.digest, c.bucket, c.owner_bucket, PENDING, settlement.token, now_s) for c in claims]
+                settlement.tried.update(claims)
                 try:
                     yield SendMany(shard, RESERVE, rows)
                 except ConstraintError:
+                    settlement.tried.difference_update(claims)
                     for claim, row in zip(claims, rows, strict=True):
-                        yield from self._until(claim, settlement.token, tx, Send(shard, RESERVE, row), KEPT)
+                        yield from self._until(claim, settlement, tx, Send(shard, RESERVE, row), KEPT)
             for claim in settlement.frees:
                 values = (RELEASING, settlement.token, now_s, claim.scope, claim.digest, KEPT, claim.owner_bucket)
                 free = Send(self.shard_of(claim.bucket), _FREE, values)
-                if not (yield from self._until(claim, settlement.token, tx, free, None)):
+                if not (yield from self._until(claim, settlement, tx, free, None)):
                     settlement.absent.append(claim)
         except TenfoldError:
             yield from self.withdraw(settlement)
             raise
 
-    def _until(self, claim: Claim, token: str, tx: Transaction, attempt: Send, taken: str | None) -> Steps[bool]:
+    def _until(
+        self, claim: Claim, settlement: Settlement, tx: Transaction, attempt: Send, taken: str | None
+    ) -> Steps[bool]:
         """Repeat `attempt` while somebody else's statement holds the value, then settle what that one left.
 
         Returns False when there is nothing to free: nobody holds the value, or the row of another key does.
         """
         polls = 0  # bounds the wait where the other's clock is ahead
         for _ in range(10_000):
+            settlement.tried.add(claim)  # before: whether an attempt that is cut off was made is not known
             try:
                 if (yield attempt).rowcount:
                     return True
             except ConstraintError:
                 pass
-            held = yield Send(attempt.shard, _STATE, (claim.scope, claim.digest))
+            settlement.tried.discard(claim)
+            held = yield self._state(claim, attempt.shard, tx.shard)
             if not held.rows:
                 if taken is None:
                     return False
@@ -153,12 +176,17 @@ class Reservations:
                 if owner_bucket != claim.owner_bucket:
                     return False
                 continue
-            if state == taken or other == token:
+            if state == taken or other == settlement.token:
                 raise ConstraintError(f"{claim.scope}: the value is taken", hint="choose another value")
-            if any(other == settlement.token for settlement in tx.settlements):
+            if any(other == earlier.token for earlier in tx.settlements):
                 _refuse_twice(claim, state, taken)
-            # Its age counts, not our waiting: what a killed process left long ago holds nobody up.
-            if 0 <= (yield Chance()).now_s - at_s < self.wait_s and polls < self.wait_s / _POLL_S:
+            # Its age counts, not our waiting: what a killed process left long ago holds nobody up. On the shard of
+            # our own transaction there is nothing to wait for: what the attempt has locked keeps the other from ending.
+            if (
+                attempt.shard != tx.shard
+                and 0 <= (yield Chance()).now_s - at_s < self.wait_s
+                and polls < self.wait_s / _POLL_S
+            ):
                 yield Pause(_POLL_S)
                 polls += 1
             else:
@@ -172,10 +200,16 @@ class Reservations:
         another life of the row, and the reservation of this one would be forgotten.
         """
         for claim in settlement.absent:
-            held = yield Send(self.shard_of(claim.bucket), _STATE, (claim.scope, claim.digest))
+            held = yield self._state(claim, self.shard_of(claim.bucket), settlement.owner_shard)
             if held.rows:
                 return False
         return True
+
+    def _state(self, claim: Claim, shard: str, transaction: str | None) -> Send:
+        """Asks for the reservation as it is now; `transaction`: the shard on which one is open."""
+        # Shared: the INSERT that met the row has locked it so, and two who both wanted more would wait for each other.
+        current = self.dialect.shared_read if shard == transaction else ""
+        return Send(shard, _STATE + current, (claim.scope, claim.digest))
 
     def _settle_other(self, shard: str, token: str, owner_shard: str, tx: Transaction) -> Steps[None]:
         if tx.shard is not None:
@@ -194,9 +228,17 @@ class Reservations:
         yield from self._apply(shard, token, kept=verdict.rows[0][0] == KEEP)
 
     def _apply(self, shard: str, token: str, *, kept: bool) -> Steps[None]:
-        gone, stays = (RELEASING, PENDING) if kept else (PENDING, RELEASING)
-        yield Send(shard, _DROP, (token, gone))
-        yield Send(shard, _MARK, (KEPT, token, stays))
+        rows = (yield Send(shard, _HELD_UNDER, (token,))).rows
+        for state in (PENDING, RELEASING):
+            keys = [(scope, digest) for scope, digest, held in rows if held == state]
+            yield from self._bring(shard, token, state, keys, kept=kept)
+
+    def _bring(self, shard: str, token: str, state: str, keys: Sequence[tuple[str, str]], *, kept: bool) -> Steps[None]:
+        """What the statement claimed (PENDING) stays if it is kept, what it frees (RELEASING) if it is not."""
+        if keys:
+            stays = (state == PENDING) is kept
+            rows = [(scope, digest, token, state) for scope, digest in keys]
+            yield SendMany(shard, _KEEP if stays else _DROP, rows)
 
     def give_verdict(self, settlement: Settlement, shard: str) -> Steps[None]:
         """Say `kept` in the open transaction of the row. Raises NodeError when the claim was given up meanwhile."""
@@ -214,11 +256,13 @@ class Reservations:
         yield from self._end(settlement, kept=False)
 
     def _end(self, settlement: Settlement, *, kept: bool) -> Steps[None]:
-        for shard in self._by_shard([*settlement.claims, *settlement.frees]):
-            try:
-                yield from self._apply(shard, settlement.token, kept=kept)
-            except NodeError:
-                continue
+        for state, claims in ((RELEASING, settlement.frees), (PENDING, settlement.claims)):
+            for shard, tried in self._by_shard(claim for claim in claims if claim in settlement.tried).items():
+                keys = [(claim.scope, claim.digest) for claim in tried]
+                try:
+                    yield from self._bring(shard, settlement.token, state, keys, kept=kept)
+                except NodeError:
+                    continue
 
     def sweep(self, shards: Iterable[str], older_than_s: float, keep_verdicts_s: float) -> Steps[int]:
         """Settle what crashed writers left on `shards`; → how many statements.
@@ -236,8 +280,18 @@ class Reservations:
         if failures:
             raise failures[0]
         for shard in shards:
-            yield Send(shard, _FORGET, (now_s - keep_verdicts_s,))
+            yield from self._forget_verdicts(shard, now_s - keep_verdicts_s)
         return settled
+
+    def _forget_verdicts(self, shard: str, before_s: float) -> Steps[None]:
+        """One by one: a DELETE by age would lock the first row that is not so old, too, which InnoDB may have to
+        wait for: a writer at work has just inserted it (measured)."""
+        full = True
+        while full:
+            tokens = list((yield Send(shard, _OLD, (before_s,))).rows)
+            if tokens:
+                yield SendMany(shard, _FORGET, tokens)
+            full = len(tokens) == 500
 
     def _sweep_shard(self, shard: str, before_s: float, failures: list[NodeError]) -> Steps[int]:
         settled, failed_before, full = 0, len(failures), True

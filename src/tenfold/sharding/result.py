@@ -50,6 +50,14 @@ class Row(Sequence[Any]):
         return f"Row({', '.join(f'{name}={self[name]!r}' for name in self._positions)})"
 
 
+def positions_of(columns: Sequence[str]) -> dict[str, int]:
+    """Where each column is, by its name; the first of several that share one."""
+    positions: dict[str, int] = {}
+    for position, name in enumerate(columns):
+        positions.setdefault(name, position)
+    return positions
+
+
 class Result(Sequence[Row]):
     """The answer to a statement: a sequence of its rows.
 
@@ -57,18 +65,18 @@ class Result(Sequence[Row]):
     rows       list of Row
     rowcount   rows changed; of a SELECT the number of rows
     lastrowid  id of the last row inserted, else None
+    types      the driver's type code of each column, as PEP 249 has it; empty where it says nothing
     """
 
-    __slots__ = ("columns", "lastrowid", "rowcount", "rows")
+    __slots__ = ("columns", "lastrowid", "rowcount", "rows", "types")
 
     def __init__(self, reply: Reply) -> None:
         self.columns = reply.columns
-        positions: dict[str, int] = {}
-        for position, name in enumerate(reply.columns):
-            positions.setdefault(name, position)
-        self.rows = [Row(values, positions) for values in reply.rows]
+        self.types = reply.types
         self.rowcount = reply.rowcount
         self.lastrowid = reply.lastrowid
+        positions = positions_of(reply.columns) if reply.rows else {}
+        self.rows = [Row(values, positions) for values in reply.rows]
 
     def first(self) -> Row | None:
         """The first row, or None."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import sqlglot
+from sqlglot import Dialect as SqlglotDialect
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from tenfold.errors import RoutingError, StatementError
+from tenfold.sharding.dialects import Dialect
 from tenfold.sharding.ports import Params
+from tenfold.topology.model import Engine
 
 _OWN = "tf_"
 _NUMBERED = f"{_OWN}param_"
+_NAMED = f"{_OWN}name_"
 
 
 class Kind(StrEnum):
@@ -47,60 +51,139 @@ Source = Const | Param
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """SQL that Tenfold cut from the caller's text.
+
+    slots  which of the caller's positional parameters its `?` take, in order; None: the parameters as they came
+    """
+
+    sql: str
+    slots: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
-    """sql: as the caller wrote it, with REPLACE spelt out; tree: parsed; tokens: of `sql`; positional: how many `?`."""
+    """sql: as the shards take it: `%s` is `?` by now, and on SQLite REPLACE is spelt out
+    tree: parsed from `numbered`; tokens: of `sql`; positional: how many `?`
+    numbered: `sql` with every `?` as a named parameter, so that pieces of it may change places (see `text_of`)
+    numbered_tokens: of `numbered`
+    """
 
     sql: str
     kind: Kind
     tree: exp.Expr
     tokens: list[Token]
     positional: int
+    numbered: str
+    numbered_tokens: list[Token]
+    dialect: Dialect
+
+    @property
+    def named(self) -> bool:
+        """Whether its parameters have names."""
+        return f":{_NAMED}" in self.numbered
 
 
+_PARSERS = {engine: SqlglotDialect.get_or_raise(engine.value) for engine in Engine}
 _KINDS: dict[type[exp.Expr], Kind] = {
     exp.Select: Kind.SELECT, exp.Union: Kind.SELECT, exp.Intersect: Kind.SELECT, exp.Except: Kind.SELECT,
     exp.Insert: Kind.INSERT, exp.Update: Kind.UPDATE, exp.Delete: Kind.DELETE,
-    exp.Create: Kind.DDL, exp.Drop: Kind.DDL, exp.Alter: Kind.DDL,
+    exp.Create: Kind.DDL, exp.Drop: Kind.DDL, exp.Alter: Kind.DDL, exp.TruncateTable: Kind.DDL,
 }  # fmt: skip
 _TRANSACTION = {"BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "END"}
 
 
-def parse(sql: str, dialect: str) -> Statement:
+def parse(sql: str, dialect: Dialect) -> Statement:
     """Parse one statement. Raises StatementError for what does not parse, RoutingError for what is not routed."""
-    tokens = _tokens(sql, dialect)
+    sql = question_marks(sql, dialect)
+    tokens = tokens_of(sql, dialect)
     if not tokens:
         raise StatementError("the statement is empty", hint="write one SQL statement")
     first = tokens[0].text.upper()
     if first in _TRANSACTION:
         raise RoutingError(f"{first} is not sent as SQL", hint="use `with db.transaction() as tx:`")
-    if first == "REPLACE":  # spelt out, as to the tokenizer everything after the short form is one text
-        sql = f"{sql[: tokens[0].start]}INSERT OR REPLACE{sql[tokens[0].end + 1 :]}"
-        tokens = _tokens(sql, dialect)
-    numbered, positional = _number_parameters(sql, tokens)
+    _refuse_hidden(tokens)
+    for own in (_NUMBERED, _NAMED):
+        if own in sql:
+            raise RoutingError(f"{own} is a name of Tenfold's", hint="write it otherwise")
+    written = sql
+    if first == "REPLACE":
+        # To the tokenizer everything after the short form is one text. INSERT is a letter shorter.
+        insert = "INSERT OR REPLACE" if dialect.engine is Engine.SQLITE else "INSERT "
+        written = f"{sql[: tokens[0].start]}{insert}{sql[tokens[0].end + 1 :]}"
+        sql = written if dialect.engine is Engine.SQLITE else sql
+        tokens = tokens_of(written, dialect)
+    numbered, positional = _number_parameters(written, tokens)
+    numbered_tokens = tokens if numbered == written else tokens_of(numbered, dialect)
+    tree = _tree(numbered, numbered_tokens, first, dialect)
+    if first == "REPLACE" and isinstance(tree, exp.Insert):
+        tree.set("alternative", "REPLACE")
+    if next(tree.find_all(exp.Parameter, exp.SessionParameter), None):
+        raise RoutingError("@, $ and numbered parameters are not supported", hint="write ? or :name")
+    return Statement(sql, _KINDS[type(tree)], tree, tokens, positional, numbered, numbered_tokens, dialect)
+
+
+def _tree(numbered: str, tokens: list[Token], first: str, dialect: Dialect) -> exp.Expr:
     try:
-        found = sqlglot.parse(numbered, dialect=dialect)
+        found = _PARSERS[dialect.engine].parser().parse(tokens, numbered)
         # A Semicolon is a comment after the last one.
         trees = [tree for tree in found if tree is not None and not isinstance(tree, exp.Semicolon)]
     except (SqlglotError, RecursionError) as error:
-        where = str(error).partition("\n")[0].replace(_NUMBERED, "?")
+        where = str(error).partition("\n")[0].replace(_NUMBERED, "?").replace(_NAMED, "")
         raise StatementError(f"the statement does not parse: {where}", hint="mend the SQL") from None
     if len(trees) != 1:
         raise RoutingError(f"{len(trees)} statements in one text", hint="send them one by one")
     tree = trees[0]
-    kind = _KINDS.get(type(tree))
-    if not isinstance(tree, exp.Expr) or kind is None:
+    if not isinstance(tree, exp.Expr) or type(tree) not in _KINDS:
         raise RoutingError(
             f"{first} statements are not routed",
             hint="run it on a shard itself, by the database's own client",
         )
-    if next(tree.find_all(exp.Parameter, exp.SessionParameter), None):
-        raise RoutingError("@, $ and numbered parameters are not supported", hint="write ? or :name")
-    return Statement(sql, kind, tree, tokens, positional)
+    return tree
 
 
-def _tokens(sql: str, dialect: str) -> list[Token]:
+_REPLACE = re.compile(r"\s*REPLACE\b", re.IGNORECASE)
+
+
+def _with_insert(sql: str) -> str:
+    """The text with a leading REPLACE written as an INSERT of the same length, as what follows the one is but one
+    token."""
+    found = _REPLACE.match(sql)
+    return f"{sql[: found.end() - 7]}INSERT {sql[found.end() :]}" if found else sql
+
+
+_PERCENT = re.compile(r"%(?:\((\w+)\))?s(?!\w)")
+
+
+def question_marks(sql: str, dialect: Dialect) -> str:
+    """Write `%s` as `?` and `%(name)s` as `:name`. As in Python's drivers, `%%` is then a percent sign everywhere."""
+    if "%" not in sql or not _PERCENT.search(sql):
+        return sql
+    markers: list[tuple[int, int, str]] = []
+    for token in tokens_of(_with_insert(sql), dialect):
+        found = _PERCENT.match(sql, token.start) if token.token_type is TokenType.MOD else None
+        if found:
+            markers.append((found.start(), found.end(), f":{found[1]}" if found[1] else "?"))
+    if not markers:  # the sign stands in a text
+        return sql
+    pieces, done = [], 0
+    for start, end, marker in markers:
+        pieces += [sql[done:start].replace("%%", "%"), marker]
+        done = end
+    return "".join([*pieces, sql[done:].replace("%%", "%")])
+
+
+def _refuse_hidden(tokens: Sequence[Token]) -> None:
+    """What MySQL runs inside comments would be routed unseen."""
+    for token in tokens:
+        if any(comment.startswith(("!", "M!")) for comment in token.comments):
+            raise RoutingError("comments that the database executes (/*! … */) are not routed", hint="write it plainly")
+
+
+def tokens_of(sql: str, dialect: Dialect) -> list[Token]:
+    """The tokens of a text, semicolons at its end left out. Raises StatementError for what has none."""
     try:
-        tokens = sqlglot.tokenize(sql, dialect=dialect)
+        tokens = _PARSERS[dialect.engine].tokenize(sql)
     except SqlglotError as error:
         raise StatementError(f"the statement does not parse: {error}", hint="mend the SQL") from None
     while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
@@ -109,7 +192,8 @@ def _tokens(sql: str, dialect: str) -> list[Token]:
 
 
 def _number_parameters(sql: str, tokens: Sequence[Token]) -> tuple[str, int]:
-    """Give every `?` a name, so that each is known by its place in the text whatever the tree's order."""
+    """Give every `?` a name, so that each is known by its place in the text whatever the tree's order, and names
+    a prefix, as the parser knows some of them for keywords."""
     pieces: list[str] = []
     done = count = 0
     named = False
@@ -120,15 +204,34 @@ def _number_parameters(sql: str, tokens: Sequence[Token]) -> tuple[str, int]:
                 raise RoutingError("numbered parameters (?1) are not supported", hint="write ? or :name")
             pieces += [sql[done : token.start], f":{_NUMBERED}{count} "]  # the space, for `x=?AND`
             done, count = token.end + 1, count + 1
-        elif token.token_type is TokenType.COLON:
+        elif token.token_type is TokenType.COLON and following and following.start == token.end + 1:
             named = True
-            if following and following.text.startswith(_OWN):
+            if following.text.startswith(_OWN):
                 raise RoutingError(f"names of parameters that start with {_OWN} are Tenfold's", hint="rename it")
-        elif token.token_type is TokenType.MOD and following and sql[token.start : following.end + 1] == "%s":
-            raise RoutingError("%s is no parameter here", hint="write ? or :name")
+            pieces += [sql[done : token.start], f":{_NAMED}"]
+            done = following.start
     if named and count:
-        raise RoutingError("? and :name are mixed in one statement", hint="use one of the two")
+        raise RoutingError("parameters by place and by name are mixed in one statement", hint="use one of the two")
     return "".join([*pieces, sql[done:]]), count
+
+
+_MARKER = re.compile(rf":{_NUMBERED}([0-9]+) ?")
+
+
+def text_of(numbered: str, positional: int) -> Text:
+    """A text made of pieces of `Statement.numbered`, as shards take it. positional: as in the Statement."""
+    if not positional:
+        return Text(numbered.replace(f":{_NAMED}", ":"))
+    return Text(_MARKER.sub("? ", numbered), tuple(int(slot) for slot in _MARKER.findall(numbered)))
+
+
+def picked(text: Text, params: Params) -> Params:
+    """The parameters that `text` takes, in its order."""
+    if text.slots is None or isinstance(params, Mapping):
+        return params
+    if text.slots and max(text.slots) >= len(params):
+        return params  # the shard says how many there should be
+    return [params[slot] for slot in text.slots]
 
 
 def target_of(tree: exp.Expr) -> exp.Table | None:
@@ -143,7 +246,7 @@ def source(node: object) -> Source | None:
         return source(node.this)
     if isinstance(node, exp.Placeholder):
         name = str(node.this or "")
-        return Param(int(name[len(_NUMBERED) :]) if name.startswith(_NUMBERED) else name)
+        return Param(int(name[len(_NUMBERED) :]) if name.startswith(_NUMBERED) else name.removeprefix(_NAMED))
     if isinstance(node, exp.Null):
         return Const(None)
     if isinstance(node, exp.Neg):

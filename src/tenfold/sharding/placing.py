@@ -1,0 +1,111 @@
+"""To which shards a plan goes, under the values of one execution. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tenfold.errors import CrossShardError
+from tenfold.sharding.buckets import BucketMap
+from tenfold.sharding.ids import MAX_ID, id_bucket
+from tenfold.sharding.keys import KeyType, bucket_of, canonical
+from tenfold.sharding.layout import Layout
+from tenfold.sharding.plan import AnyShard, ById, ByKey, ByKeys, ByUnique, Everywhere, OnShard, Plan, Route
+from tenfold.sharding.ports import Params, Send, Steps
+from tenfold.sharding.reserve import LOOK_UP, Transaction, claim_of
+from tenfold.sharding.statement import value
+
+
+class Place(NamedTuple):
+    """Where a statement goes: its bucket where it has just one; anywhere: every shard has the same answer."""
+
+    shards: Sequence[str]
+    bucket: int | None = None
+    anywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """watermarks: table (lower-case) → ids above it carry their bucket."""
+
+    map: BucketMap
+    layout: Layout
+    watermarks: Mapping[str, int]
+
+    def shard_of(self, bucket: int) -> str:
+        """The shard that owns a bucket."""
+        return self.map.owners[bucket]
+
+    def shards_of(self, keys: Iterable[object], kind: KeyType) -> list[str]:
+        """The shards of some keys, in the file's order; NULL is on none."""
+        wanted = {self.shard_of(bucket_of(key, kind)) for key in keys if key is not None}
+        return [shard for shard in self.layout.shards if shard in wanted]
+
+    def place(self, plan: Plan, params: Params, tx: Transaction | None) -> Steps[Place]:
+        """Where a statement goes; a reserved value is looked up. Raises ShardKeyError, CrossShardError."""
+        route = plan.route
+        if isinstance(route, ByKey):
+            return self._by_key(route, plan, params)
+        if isinstance(route, ByUnique):
+            return (yield from self._by_unique(route, params, tx))
+        if isinstance(route, ById):
+            return self._by_id(route, params)
+        if isinstance(route, AnyShard):
+            return Place((_home(tx) or self.layout.shards[0],), anywhere=True)
+        return Place(self.of_route(route, params) or self.layout.shards[:1])
+
+    def of_route(self, route: Route, params: Params) -> Sequence[str]:
+        """The shards of a route that its values alone decide."""
+        if isinstance(route, ByKey):
+            return self.shards_of([value(route.sources[0], params)], route.key_type)
+        if isinstance(route, ByKeys):
+            return self.shards_of([value(item, params) for item in route.sources], route.key_type)
+        if isinstance(route, OnShard):
+            return (route.shard,)
+        if isinstance(route, Everywhere):
+            return route.shards
+        return self.layout.shards[:1] if isinstance(route, AnyShard) else self.layout.shards
+
+    def _by_key(self, route: ByKey, plan: Plan, params: Params) -> Place:
+        kind = route.key_type
+        bucket = bucket_of(value(route.sources[0], params), kind)
+        shard = self.map.owners[bucket]
+        for source in route.sources[1:]:
+            other = bucket_of(value(source, params), kind)
+            if other != bucket and plan.staged is not None:
+                return Place(self.layout.shards)
+            if other != bucket:
+                raise CrossShardError(
+                    "the statement names several shard keys, which may live on different shards",
+                    hint="write one statement for each key; for many rows use executemany",
+                )
+        return Place((shard,), bucket)
+
+    def _by_id(self, route: ById, params: Params) -> Place:
+        table = route.table
+        row_id = canonical(value(route.source, params), KeyType.INTEGER)
+        watermark = self.watermarks.get(table.name.lower())
+        if isinstance(row_id, int) and watermark is not None and watermark < row_id <= MAX_ID:
+            bucket = id_bucket(row_id)
+            return Place((self.shard_of(bucket),), bucket)
+        if not route.scatters:
+            raise CrossShardError(
+                f"the id {row_id!r} of {table.name} is not one of Tenfold's, so it does not say where the row lives",
+                hint=f"add `{table.key} = ?` to the WHERE, so that it goes to one shard",
+            )
+        return Place(self.layout.shards)
+
+    def _by_unique(self, route: ByUnique, params: Params, tx: Transaction | None) -> Steps[Place]:
+        kind = route.table.reserved[route.column]
+        claim = claim_of(route.table.name, route.column, value(route.source, params), kind, 0)
+        shard = self.shard_of(claim.bucket)
+        found = yield Send(shard, LOOK_UP, (claim.scope, claim.digest))
+        if found.rows:
+            return Place((self.shard_of(found.rows[0][0]),), found.rows[0][0])
+        # Nobody holds the value: any shard gives the empty answer, with its columns or its COUNT of 0.
+        return Place((_home(tx) or shard,), claim.bucket, anywhere=True)
+
+
+def _home(tx: Transaction | None) -> str | None:
+    return tx.shard if tx is not None else None
