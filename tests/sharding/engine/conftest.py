@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import tenfold
-from tests.sharding.engine.sites import Site
+from tests.mariadb import Server
+from tests.sharding.engine.sites import Site, mariadb_site
 
 
 @pytest.fixture
@@ -36,3 +37,16 @@ def db(site: Site) -> Iterator[tenfold.Database]:
     """A handle on the three shards."""
     with site.connect() as handle:
         yield handle
+
+
+@pytest.fixture
+def bare_mariadb(three_servers: list[Server], tmp_path: Path) -> Iterator[Site]:
+    """A file that names three empty MariaDB databases, each on a server of its own."""
+    with mariadb_site(tmp_path / "mariadb", three_servers) as found:
+        yield found
+
+
+@pytest.fixture
+def on_mariadb(bare_mariadb: Site) -> Site:
+    """Three MariaDB shards with empty tables."""
+    return bare_mariadb.set_up()

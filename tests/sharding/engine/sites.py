@@ -1,13 +1,16 @@
-"""A platform for tests: a directory with a file and real SQLite shards, looked at from both sides. Edge."""
+"""A platform for tests: a directory with a file and real shards of either engine, looked at from both sides. Edge."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import pymysql
 
 import tenfold
 from tenfold.sharding.engine.initialise import Initialised, initialise
@@ -15,6 +18,7 @@ from tenfold.sharding.engine.router import read_topology
 from tenfold.sharding.engine.sweeper import sweep
 from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.topology.model import Topology
+from tests.mariadb import ACCOUNT, PASSWORD, Server, fresh_databases
 
 SCHEMA = (
     "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, name TEXT)",
@@ -22,6 +26,15 @@ SCHEMA = (
     " CHECK (amount > 0))",
     "CREATE TABLE posts (id INTEGER PRIMARY KEY, title TEXT UNIQUE)",
     "CREATE TABLE currencies (code TEXT PRIMARY KEY, digits INTEGER)",
+)
+# The same on MariaDB: what is compared by bytes says so.
+MARIADB_SCHEMA = (
+    "CREATE TABLE users (id BIGINT PRIMARY KEY, email VARCHAR(100) CHARACTER SET ascii COLLATE ascii_nopad_bin,"
+    " name VARCHAR(100))",
+    "CREATE TABLE deposits (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, amount BIGINT NOT NULL,"
+    " CHECK (amount > 0), KEY deposits_user (user_id))",
+    "CREATE TABLE posts (id BIGINT PRIMARY KEY AUTO_INCREMENT, title VARCHAR(100) UNIQUE)",
+    "CREATE TABLE currencies (code CHAR(3) CHARACTER SET ascii COLLATE ascii_nopad_bin PRIMARY KEY, digits INTEGER)",
 )
 GROUP = """
 [database.groups.user]
@@ -36,23 +49,38 @@ tables = ["currencies"]
 
 
 class Site:
-    """A tenfold.toml and its shards; waits are short, so that what must fail fails soon."""
+    """A tenfold.toml and its shards; waits are short, so that what must fail fails soon.
 
-    def __init__(self, root: Path, shards: int = 3) -> None:
+    databases  addresses of empty MariaDB databases, one a shard (see `mariadb_site`); none: SQLite files
+    """
+
+    def __init__(self, root: Path, shards: int = 3, databases: Sequence[str] = ()) -> None:
         self.root, self.file = root, root / "tenfold.toml"
-        self.shards = tuple(f"shard_{number}" for number in range(shards))
+        self.engine = "mysql" if databases else "sqlite"
+        self.shards = tuple(f"shard_{number}" for number in range(len(databases) or shards))
+        self.urls = dict(
+            zip(self.shards, databases or [f"sqlite:///var/{name}.db" for name in self.shards], strict=True)
+        )
         root.mkdir(exist_ok=True)
         (root / "var").mkdir(exist_ok=True)
+        if databases:
+            (root / "password").write_text(PASSWORD)
+            (root / "password").chmod(0o600)
         self.write()
+
+    def shard_line(self, shard: str) -> str:
+        """What stands in the file's inline table of a shard."""
+        return f'url = "{self.urls[shard]}"' + (', password = "file:password"' if self.engine == "mysql" else "")
 
     def write(self, tables: str = GROUP, shards: dict[str, str] | None = None, settings: str = "") -> Topology:
         """Write the file; → what it says. shards: name → the rest of its inline table."""
-        listed = shards or {name: f'url = "sqlite:///var/{name}.db"' for name in self.shards}
-        waits = "" if "lock_wait_s" in settings else "lock_wait_s = 0.2\n"
+        listed = shards or {name: self.shard_line(name) for name in self.shards}
+        # A lock of InnoDB is waited for in whole seconds.
+        waits = "" if "lock_wait_s" in settings else f"lock_wait_s = {0.2 if self.engine == 'sqlite' else 1}\n"
         lines = "\n".join(f"{name} = {{ {rest} }}" for name, rest in listed.items())
         self.file.write_text(
             f'[platform]\nname = "tiny"\n[app]\ncommand = "app --port {{port}}"\n'
-            f"[database]\n{waits}{settings}\n[database.shards]\n{lines}\n{tables}"
+            f'[database]\nengine = "{self.engine}"\n{waits}{settings}\n[database.shards]\n{lines}\n{tables}'
         )
         return self.topology()
 
@@ -65,22 +93,42 @@ class Site:
     def connect(self) -> tenfold.Database:
         return tenfold.connect(self.file)
 
-    def set_up(self, schema: Sequence[str] = SCHEMA) -> Site:
-        """Initialise and create the tables."""
+    def set_up(self, schema: Sequence[str] | None = None) -> Site:
+        """Initialise and create the tables, by default those of SCHEMA or MARIADB_SCHEMA."""
         self.initialise()
         with self.connect() as db:
-            for statement in schema:
+            for statement in schema or (SCHEMA if self.engine == "sqlite" else MARIADB_SCHEMA):
                 db.execute(statement)
         return self
 
     def path(self, shard: str) -> Path:
-        """The file of a shard."""
+        """The file of a shard that is one."""
+        assert self.engine == "sqlite"
         return self.root / "var" / f"{shard}.db"
 
     def look(self, shard: str, sql: str, params: Sequence[Any] = ()) -> list[Any]:
-        """Run SQL on one shard by SQLite's own client, past Tenfold; committed."""
+        """Run SQL with `?` on one shard by a client of its own, past Tenfold; committed."""
+        if self.engine == "mysql":
+            with self.client(shard) as client, client.cursor() as cursor:
+                cursor.execute(sql.replace("%", "%%").replace("?", "%s") if params else sql, list(params) or None)
+                return list(cursor.fetchall())
         with closing(sqlite3.connect(self.path(shard), timeout=5, isolation_level=None)) as connection:
             return connection.execute(sql, params).fetchall()
+
+    def client(self, shard: str) -> pymysql.Connection[pymysql.cursors.Cursor]:
+        """A bare connection to a MariaDB shard, as the application's account; autocommit."""
+        address = urlsplit(self.urls[shard])
+        assert address.hostname and address.port
+        return pymysql.connect(
+            host=address.hostname,
+            port=address.port,
+            user=ACCOUNT,
+            password=PASSWORD,
+            database=address.path.removeprefix("/"),
+            charset="utf8mb4",
+            autocommit=True,
+            ssl_disabled=True,  # to make a context takes longer than all the rest
+        )
 
     def look_everywhere(self, sql: str, params: Sequence[Any] = ()) -> dict[str, list[Any]]:
         return {shard: self.look(shard, sql, params) for shard in self.shards}
@@ -116,6 +164,13 @@ class Site:
         rows = [row for found in self.look_everywhere("SELECT email, id FROM users").values() for row in found]
         held = self.look_everywhere("SELECT scope, digest, bucket, owner_bucket, state FROM tf_reservation")
         return list(broken_rules(rows, [row for found in held.values() for row in found]))
+
+
+@contextmanager
+def mariadb_site(root: Path, servers: Sequence[Server], shards: int = 3) -> Iterator[Site]:
+    """A site whose shards are new, empty databases on `servers` (the fixture `three_servers`), dropped at the end."""
+    with fresh_databases(servers, shards) as databases:
+        yield Site(root, databases=databases)
 
 
 def broken_rules(rows: Sequence[tuple[Any, ...]], reservations: Sequence[tuple[Any, ...]]) -> Iterator[str]:

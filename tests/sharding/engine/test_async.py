@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -103,21 +105,35 @@ def test_the_rows_of_a_cancelled_query_reach_nobody(site: Site) -> None:
 
 
 def test_cancelled_statements_still_count_until_they_end(site: Site) -> None:
-    """Else a client that gives up again and again would have any number of statements running."""
-    site.write(settings="pool_size = 2\npool_wait_s = 0.05")
+    """Else a client that gives up again and again would have any number of statements waiting for one lock."""
+    site.write(settings="pool_size = 2\npool_wait_s = 0.05\nlock_wait_s = 2.0")
+    key = site.key("shard_0")
 
     async def body(db: tenfold.AsyncDatabase) -> None:
-        for _ in range(2):
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(db.execute(SLOW.format(steps=800_000), (1,)), 0.02)
-        with pytest.raises(PoolTimeout) as caught:
-            await db.execute("SELECT 1")
-        assert caught.value.retryable
-        # Only the shard that is busy refuses.
-        assert (await db.execute("SELECT COUNT(*) FROM posts")).scalar() == 0
+        with closing(sqlite3.connect(site.path("shard_0"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(db.execute("DELETE FROM deposits WHERE user_id = ?", (key,)), 0.05)
+            with pytest.raises(PoolTimeout) as caught:
+                await db.execute("SELECT 1")
+            assert caught.value.retryable
+            # Only the shard that is busy refuses.
+            assert (await db.execute("SELECT COUNT(*) FROM posts")).scalar() == 0
 
     run(site, body)
     assert open_files(site) == 0
+
+
+def test_a_cancelled_query_is_stopped(site: Site) -> None:
+    site.write(settings="pool_size = 1\npool_wait_s = 2.0")
+
+    async def body(db: tenfold.AsyncDatabase) -> None:
+        with pytest.raises(TimeoutError):  # it would take a minute
+            await asyncio.wait_for(db.execute(SLOW.format(steps=400_000_000), (1,)), 0.05)
+        assert (await db.execute("SELECT 2")).scalar() == 2
+
+    run(site, body)
 
 
 def test_a_cancelled_wait_for_a_connection_takes_none_away(site: Site) -> None:

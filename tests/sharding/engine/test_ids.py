@@ -10,13 +10,18 @@ import pytest
 
 import tenfold
 from tenfold.errors import NodeDown, NodeError, StatementError
-from tenfold.sharding.catalog import ON_THE_CATALOG
+from tenfold.sharding.catalog import on_the_catalog
+from tenfold.sharding.dialects import MYSQL, SQLITE
+from tenfold.sharding.engine.mysql import MysqlDriver
+from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.sqlite import SqliteDriver
 from tenfold.sharding.idlease import WINDOW_S, Ids
 from tenfold.sharding.ids import BASE_S, SEQUENCES, WORKERS, IdSource, Window, id_bucket, id_second
 from tenfold.sharding.keys import KeyType, bucket_of
-from tenfold.sharding.ports import Chance, Drawn, Send, Steps
+from tenfold.sharding.ports import Chance, Drawn, Driver, Effect, Send, Steps
 from tenfold.sharding.reserve import Transaction
+from tenfold.topology.addresses import mysql_address
+from tests.mariadb import PASSWORD, Server, fresh_databases
 from tests.sharding.engine.sites import Site
 
 T0 = BASE_S + 1_000_000.0
@@ -26,7 +31,7 @@ DEPOSIT = "INSERT INTO deposits (user_id, amount) VALUES (?, 1)"
 class Catalog:
     """The catalog's shard on its own, with a clock that is set by hand; `down`: it cannot be reached."""
 
-    def __init__(self, driver: SqliteDriver) -> None:
+    def __init__(self, driver: Driver) -> None:
         self.driver, self.now_s, self.down, self._tokens = driver, T0, False, 0
 
     def process(self) -> Ids:
@@ -34,7 +39,14 @@ class Catalog:
 
     def run(self, steps: Steps[int] | Steps[None]) -> int:
         try:
-            effect = next(steps)
+            first = next(steps)
+        except StopIteration:
+            return 0
+        return self.carry_on(steps, first)
+
+    def carry_on(self, steps: Steps[int] | Steps[None], effect: Effect) -> int:
+        """Run steps from the effect on at which they stand."""
+        try:
             while True:
                 if isinstance(effect, Chance):
                     self._tokens += 1
@@ -55,7 +67,7 @@ class Catalog:
 @pytest.fixture
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     driver = SqliteDriver("shard_0", tmp_path_factory.mktemp("catalog") / "c.db", 1, mode="rwc")
-    for statement in ON_THE_CATALOG:
+    for statement in on_the_catalog(SQLITE).values():
         driver.execute(statement, ())
     yield Catalog(driver)
     driver.close()
@@ -174,6 +186,31 @@ def test_two_threads_that_lease_at_once_keep_one_worker(catalog: Catalog) -> Non
     assert len(set(drawn)) == 2
     now = int(T0) - BASE_S
     assert catalog.driver.execute("SELECT COUNT(*) FROM tf_worker WHERE until_s > ?", (now,)).rows == [(1,)]
+
+
+def test_two_threads_that_extend_at_once_keep_their_worker_though_mariadb_counts_no_row_twice(
+    three_servers: list[Server],
+) -> None:
+    with fresh_databases(three_servers, 1) as databases:
+        host, port, user, database = mysql_address(databases[0])
+        driver = MysqlDriver(MysqlOptions("shard_0", host, port, user, database, PASSWORD.encode()))
+        for statement in on_the_catalog(MYSQL).values():
+            driver.execute(statement, ())
+        catalog = Catalog(driver)
+        process = catalog.process()
+        catalog.draw(process)
+        assert process.source is not None
+        worker = process.source.window.worker
+        catalog.now_s += WINDOW_S
+        first = process.draw(5, None)
+        assert isinstance(next(first), Chance)
+        pending = first.send(Drawn(catalog.now_s, "f" * 32))  # to the point where it asks for more,
+        catalog.draw(process)  # while another thread asks for just as much
+        assert isinstance(pending, Send) and pending.sql.startswith("UPDATE tf_worker")
+        catalog.carry_on(first, pending)
+        assert process.source.window.worker == worker
+        assert list(driver.execute("SELECT COUNT(*) FROM tf_worker", ()).rows) == [(1,)]
+        driver.close()
 
 
 def test_with_all_workers_taken_the_error_says_how_long_to_wait(catalog: Catalog) -> None:

@@ -107,12 +107,16 @@ def test_a_reference_table_waits_for_no_shard_that_is_away(site: Site, db: tenfo
     assert counts(site, "currencies") == dict.fromkeys(site.shards, 1)
 
 
-def test_statements_of_several_rows_and_shards_are_refused(site: Site, db: tenfold.Database) -> None:
+def test_rows_of_one_statement_go_to_their_shards_or_nowhere(site: Site, db: tenfold.Database) -> None:
     here, there = site.key("shard_0"), site.key("shard_1")
-    with pytest.raises(CrossShardError) as caught:
-        db.execute("INSERT INTO deposits (user_id, amount) VALUES (?, 1), (?, 1)", (here, there))
-    assert "executemany" in caught.value.hint
-    assert counts(site, "deposits") == dict.fromkeys(site.shards, 0)
+    pair = "INSERT INTO deposits (user_id, amount) VALUES (?, 1), (?, ?)"
+    assert db.execute(pair, (here, there, 1)).rowcount == 2
+    with pytest.raises(ConstraintError) as caught:
+        db.execute(pair, (here, there, -1))
+    assert "are stored" not in str(caught.value)
+    assert counts(site, "deposits") == {"shard_0": 1, "shard_1": 1, "shard_2": 0}
+    with db.transaction() as tx, pytest.raises(CrossShardError, match="the transaction is on shard_0"):
+        tx.execute(pair, (here, there, 1))
 
 
 KILLED_BETWEEN_COMMITS = """

@@ -9,21 +9,25 @@ from contextlib import asynccontextmanager
 
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.sharding.catalog import load
-from tenfold.sharding.engine.pools import AsyncDriver, AsyncPool, closed
+from tenfold.sharding.engine.async_pools import AsyncDriver
+from tenfold.sharding.engine.async_runner import AsyncRunner
+from tenfold.sharding.engine.errand import Session
 from tenfold.sharding.engine.router import (
     Threads,
-    member_opener,
+    async_scratch_of,
+    new_async_pools,
     new_executor,
     one_off_runner,
     read_topology,
     survive_forks,
 )
-from tenfold.sharding.engine.runners import AsyncRunner, Session
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.poolrules import Counters, closed
 from tenfold.sharding.ports import Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
+from tenfold.sharding.streams import AsyncRows
 from tenfold.topology.model import Topology
 
 
@@ -37,20 +41,10 @@ class AsyncDatabase:
 
     def __init__(self, topology: Topology, catalog: Catalog, observer: Observer | None = None) -> None:
         """Use `connect_async`."""
-        database = topology.database
         self._topology, self._catalog = topology, catalog
-        self._threads = Threads()
-        self._pools = {
-            shard: AsyncPool(
-                shard,
-                member_opener(topology, shard, lambda: catalog),
-                database.pool_size,
-                database.pool_wait_s,
-                self._threads,
-            )
-            for shard in database.shards
-        }
-        self._runner = AsyncRunner(self._pools, observer)
+        self._threads = Threads(topology.database.pool_size)
+        self._pools = new_async_pools(topology, catalog, self._threads)
+        self._runner = AsyncRunner(self._pools, observer, async_scratch_of(topology, self._threads))
         self._executor: Executor | None = new_executor(catalog, topology)
         self._sweeper = Sweeper(topology, catalog)
         self._sweeper.start()
@@ -62,7 +56,11 @@ class AsyncDatabase:
         Raises RoutingError (rewrite as the hint says), StatementError, ConstraintError, NodeError (retryable).
         Cancelled midway, a write may have happened or not; its connection is discarded.
         """
-        return Result(await self._runner.run(self._live().execute(sql, params, None)))
+        executor = self._live()
+        direct = executor.direct(sql, params)
+        if direct is not None:
+            return Result(await self._runner.send(*direct, params))
+        return Result(await self._runner.run(executor.execute(sql, params, None)))
 
     async def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
         """Run one INSERT, UPDATE or DELETE for each row of parameters. Each shard takes all of its rows or none;
@@ -85,6 +83,28 @@ class AsyncDatabase:
             raise
         await held.end(executor.writes.commit(held.state))
 
+    def stream(self, sql: str, params: Params = ()) -> AsyncRows:
+        """Run one SELECT and read its rows as they are wanted: `async for row in db.stream(…)`.
+
+        Holds a connection to each shard it reads from until the rows are exhausted or closed, so close them, or
+        use `async with`. Each shard is seen at its own moment. Raises as `execute`, once rows are asked for.
+        """
+        return AsyncRows(self._runner.stream(self._live().stream(sql, params, None)))
+
+    @property
+    def runner(self) -> AsyncRunner:
+        """What runs steps on the shards."""
+        return self._runner
+
+    @property
+    def executor(self) -> Executor:
+        """What makes the steps of statements. Raises PlatformError once the handle is closed."""
+        return self._live()
+
+    def pools(self) -> dict[str, Counters]:
+        """What the connections to each shard are doing, and have done since the process began."""
+        return {shard: pool.counters() for shard, pool in self._pools.items()}
+
     async def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
         return await self._runner.run(self._live().new_id(table, key, None))
@@ -103,6 +123,7 @@ class AsyncDatabase:
             await asyncio.to_thread(self._threads.close)
             for pool in self._pools.values():
                 pool.close()
+                await pool.ended()
 
     async def __aenter__(self) -> AsyncDatabase:
         return self

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.sharding.catalog import load
-from tenfold.sharding.engine.pools import Pool, closed
-from tenfold.sharding.engine.router import Threads, member_opener, new_executor, read_topology, survive_forks
-from tenfold.sharding.engine.runners import Runner, Session
+from tenfold.sharding.engine.errand import Session
+from tenfold.sharding.engine.router import Threads, new_executor, new_pools, read_topology, scratch_of, survive_forks
+from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.poolrules import Counters, closed
 from tenfold.sharding.ports import Driver, Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
+from tenfold.sharding.streams import Rows
 from tenfold.topology.model import Topology
 
 
@@ -25,18 +27,9 @@ class Database:
     def __init__(self, topology: Topology, observer: Observer | None = None) -> None:
         """Connect. `observer` is told of each statement. Raises ConfigError, CatalogError, NodeError."""
         self._catalog: Catalog | None = None
-        self._threads = Threads()
-        database = topology.database
-        self._pools = {
-            shard: Pool(
-                shard,
-                member_opener(topology, shard, lambda: self._catalog),
-                database.pool_size,
-                database.pool_wait_s,
-            )
-            for shard in database.shards
-        }
-        self._runner = Runner(self._pools, self._threads, observer)
+        self._threads = Threads(topology.database.pool_size)
+        self._pools = new_pools(topology, lambda: self._catalog)
+        self._runner = Runner(self._pools, self._threads, observer, scratch_of(topology))
         try:
             self._catalog = self._runner.run(load(topology))
         except BaseException:
@@ -55,7 +48,11 @@ class Database:
 
         Raises RoutingError (rewrite as the hint says), StatementError, ConstraintError, NodeError (retryable).
         """
-        return Result(self._runner.run(self._live().execute(sql, params, None)))
+        executor = self._live()
+        direct = executor.direct(sql, params)
+        if direct is not None:
+            return Result(self._runner.send(*direct, params))
+        return Result(self._runner.run(executor.execute(sql, params, None)))
 
     def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
         """Run one INSERT, UPDATE or DELETE for each row of parameters. Each shard takes all of its rows or none;
@@ -74,6 +71,18 @@ class Database:
             held.end(executor.writes.rollback(held.state))
             raise
         held.end(executor.writes.commit(held.state))
+
+    def stream(self, sql: str, params: Params = ()) -> Rows:
+        """Run one SELECT and read its rows as they are wanted: memory stays small, however many there are.
+
+        Holds a connection to each shard it reads from until the rows are exhausted or closed, so close them, or
+        use `with`. Each shard is seen at its own moment. Raises as `execute`, and NodeError while rows are read.
+        """
+        return Rows(self._runner.stream(self._live().stream(sql, params, None)))
+
+    def pools(self) -> dict[str, Counters]:
+        """What the connections to each shard are doing, and have done since the process began."""
+        return {shard: pool.counters() for shard, pool in self._pools.items()}
 
     def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
@@ -98,6 +107,16 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def runner(self) -> Runner:
+        """What drives steps, for other interfaces."""
+        return self._runner
+
+    @property
+    def executor(self) -> Executor:
+        """What makes steps of statements, for other interfaces. Raises PlatformError once the handle is closed."""
+        return self._live()
 
     def after_fork(self) -> None:
         """In the child of a fork: connections, threads and id window belong to the parent."""

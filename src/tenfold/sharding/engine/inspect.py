@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from tenfold.errors import NodeError, TenfoldError
 from tenfold.sharding.engine.router import one_off_runner
 from tenfold.sharding.layout import Grouped, group_mistakes, layout_of
-from tenfold.sharding.shapes import TableShape, read_sqlite_shape
+from tenfold.sharding.schema import read_shape
+from tenfold.sharding.schemarules import drift, table_mistakes
+from tenfold.sharding.shapes import TableShape
 from tenfold.topology.model import Topology
 
 
@@ -32,16 +34,18 @@ def inspect(topology: Topology) -> Inspection:
                 if shard in down:
                     continue
                 try:
-                    shape = runner.run(read_sqlite_shape(shard, placed.table))
+                    shape = runner.run(read_shape(shard, placed.table, layout.dialect))
                 except NodeError as error:
                     down[shard] = error
                     continue
                 if shape is not None:
                     seen[shard] = shape
             _judge(found, placed.table, seen, [s for s in layout.shards_of(name) if s not in down and s not in seen])
-            if isinstance(placed, Grouped):
-                for shape in seen.values():
-                    found.mistakes += [line for line in group_mistakes(placed, shape) if line not in found.mistakes]
+            for shape in seen.values():
+                lines = table_mistakes(layout, placed, shape)
+                if isinstance(placed, Grouped):
+                    lines = group_mistakes(placed, shape) + lines
+                found.mistakes += [line for line in lines if line not in found.mistakes]
     for shard, failure in down.items():
         found.notes.append(f"columns not checked: {shard} cannot be read ({failure})")
         found.reachable = False
@@ -58,13 +62,5 @@ def _judge(found: Inspection, table: str, seen: dict[str, TableShape], absent: l
             f"tenfold.toml: database: {table} is on {', '.join(seen)} and not on {', '.join(absent)}; "
             "create it there, through Tenfold"
         )
-    shapes = list(seen.items())
-    for shard, shape in shapes[1:]:
-        first_shard, first = shapes[0]
-        if shape.columns != first.columns or shape.primary_key != first.primary_key:
-            columns = sorted(set(shape.columns.items()) ^ set(first.columns.items()))
-            names = ", ".join(dict.fromkeys(name for name, _ in columns)) or "the primary key"
-            found.mistakes.append(
-                f"tenfold.toml: database: {table} differs between {first_shard} and {shard}: {names}; "
-                "make the schema the same on all shards"
-            )
+    if seen:
+        found.mistakes += drift(table, seen)

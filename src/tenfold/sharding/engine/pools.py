@@ -1,87 +1,155 @@
-"""Connections to one shard, shared by threads or by tasks. Edge."""
+"""Connections to one shard, shared by threads. Edge."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ctypes
+import os
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor as Threads
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from tenfold.errors import PlatformError, PoolTimeout, TenfoldError
+from tenfold.errors import NodeDown, TenfoldError
+from tenfold.sharding.poolrules import Counters, Link, Rules, Shelf, timed_out
 from tenfold.sharding.ports import Driver
 
-T = TypeVar("T")
+CHANCE = random.SystemRandom().random  # forked processes share the state of `random`
 
 
-def _timeout(shard: str, size: int, wait_s: float) -> PoolTimeout:
-    return PoolTimeout(
-        f"all {size} connections to {shard} were busy for {wait_s:g} s",
-        hint="try again, shorten transactions, or raise database.pool_size",
-    )
+def ask(driver: Driver) -> None:
+    """See whether a connection still answers. Raises NodeError."""
+    driver.execute("SELECT 1", ())
 
 
-def closed() -> PlatformError:
-    """What a statement gets whose handle was closed, before it or while it ran."""
-    return PlatformError("the database handle is closed", hint="connect again")
+def keep_alive(driver: Any) -> None:
+    """Let go of a connection that a fork copied, without closing it: it belongs to the parent.
 
-
-def abandon(drivers: list[Driver]) -> None:
-    """Forget connections that a fork copied, without closing them: they belong to the parent.
-
-    Closing would run SQLite's last-connection clean-up on files that the parent still uses, so the
-    objects are kept alive for good.
+    Closing would run SQLite's last-connection clean-up on files that the parent still uses, so the object
+    is kept for good.
     """
-    for driver in drivers:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(driver))
-    drivers.clear()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(driver))
+
+
+def drop_socket(driver: HasSocket) -> None:
+    """Let go of a connection that a fork copied, unheard by the server, which goes on serving the parent."""
+    number = driver.fileno()
+    if number >= 0:
+        # Put in its place, so that nothing that still knows the number meets a stranger's file.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, number)
+        os.close(nothing)
+    keep_alive(driver)
+
+
+class HasSocket(Protocol):
+    """A connection over the network."""
+
+    def fileno(self) -> int:
+        """Of its socket; -1 once it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the connections of a pool come from.
+
+    open   opens one. Raises NodeError
+    check  raises NodeError when a connection that was idle no longer answers
+    drop   in the child of a fork: lets go of a copied connection, unheard by the shard
+    alone  whether none may be open while the process forks
+    """
+
+    open: Callable[[], Driver]
+    check: Callable[[Driver], None] = ask
+    drop: Callable[[Any], None] = keep_alive
+    alone: bool = True
+
+
+class _Waiter:
+    """A thread in the queue; `ready` is released once it has a place, and maybe a connection."""
+
+    __slots__ = ("link", "ready")
+
+    def __init__(self) -> None:
+        self.ready = threading.Lock()
+        self.ready.acquire()
+        self.link: Link[Driver] | None = None
 
 
 class Pool:
-    """At most `size` connections to a shard, for threads; opened when first needed."""
+    """At most `rules.size` connections to a shard, for threads; opened when first needed, lent in order of asking.
 
-    def __init__(self, shard: str, open_one: Callable[[], Driver], size: int, wait_s: float) -> None:
-        self.shard, self._open, self._size, self._wait_s = shard, open_one, size, wait_s
-        self._idle: list[Driver] = []
-        self._out: list[Driver] = []
-        self._free = threading.BoundedSemaphore(size)
-        self._held_back = 0
-        self._closed = False
+    Whoever waits for one shard holds nothing that another shard's pool needs.
+    """
 
-    def acquire(self) -> Driver:
-        """A connection for this thread alone. Raises PoolTimeout, NodeDown."""
-        if not self._free.acquire(timeout=self._wait_s):
-            raise _timeout(self.shard, self._size, self._wait_s)
-        try:
-            driver = _last(self._idle) or self._open()
-        except BaseException:
-            self._free.release()
-            raise
-        self._out.append(driver)
-        return driver
+    def __init__(self, rules: Rules, source: Source) -> None:
+        self._rules, self._source = rules, source
+        self._shelf: Shelf[Driver] = Shelf(rules)
+        self._lock = threading.Lock()
+        self._waiting: deque[_Waiter] = deque()
 
-    def release(self, driver: Driver, *, broken: bool = False) -> None:
-        """Give a connection back, without a transaction; a broken one is closed."""
-        self._out.remove(driver)
-        try:
-            if broken or self._closed:
-                driver.close()
+    def acquire(self) -> Link[Driver]:
+        """A connection for this thread alone. Raises PoolTimeout, NodeDown, and what opening raises."""
+        shelf = self._shelf
+        with self._lock:
+            shelf.borrowed += 1
+            if shelf.has_place() and not self._waiting:
+                shelf.used += 1
+                link = shelf.take()
+                if link is not None and shelf.is_fresh(link, time.monotonic()):
+                    return link
+                waiter = None
             else:
-                self._idle.append(driver)
-        finally:
-            self._free.release()
+                waiter = _Waiter()
+                self._waiting.append(waiter)
+        return self._readied(link if waiter is None else self._waited(waiter))
+
+    def release(self, link: Link[Driver]) -> None:
+        """Give a connection back, without a transaction and with nothing left to read."""
+        shelf = self._shelf
+        now_s = time.monotonic()
+        with self._lock:
+            why = shelf.returned(link, now_s)
+            if why is None:
+                self._pass_on(link)
+            gone = shelf.unused(now_s) if shelf.idle and shelf.too_old(shelf.idle[0], now_s) else ()
+        if why is not None:
+            self._end(link, why, place=True)
+        for unused in gone:
+            self._end(unused, "idle", place=False)
+
+    def discard(self, link: Link[Driver], why: str = "cut", *, down: bool = False) -> None:
+        """Close a connection that cannot go on. down: the shard vanished, so others are checked before use."""
+        with self._lock:
+            self._shelf.lost(link, down=down)
+        self._end(link, why, place=True)
+
+    def settle(self, link: Link[Driver], error: BaseException) -> None:
+        """Give a connection back after an error on it."""
+        if isinstance(error, NodeDown):
+            self.discard(link, "down", down=True)
+        elif isinstance(error, TenfoldError):
+            self.release(link)
+        else:
+            self.discard(link)
+
+    def counters(self) -> Counters:
+        """What the pool holds and what has happened in it."""
+        with self._lock:
+            return self._shelf.counters(len(self._waiting))
 
     def drain(self) -> None:
         """Close what is idle; the next one is opened anew."""
-        while driver := _last(self._idle):
-            driver.close()
+        with self._lock:
+            idle, self._shelf.idle = self._shelf.idle, []
+        for link in idle:
+            self._end(link, "end", place=False)
 
     def close(self) -> None:
-        """Close what is idle; what is out is closed when it comes back."""
-        self._closed = True
+        """Close what is idle; what is out is closed when it comes back, and whoever waits is told."""
+        self._shelf.closed = True
         self.drain()
 
     def hold(self, until_s: float) -> None:
@@ -91,139 +159,120 @@ class Pool:
         connection open across the fork its own ones lock nothing, and the parent's last close deletes the
         write-ahead log that the child writes to: what it committed is gone (measured).
         """
-        while self._held_back < self._size and self._free.acquire(timeout=max(0.0, until_s - time.monotonic())):
-            self._held_back += 1
-        self.drain()
-
-    def resume(self) -> None:
-        """In the parent, after the fork."""
-        while self._held_back:
-            self._held_back -= 1
-            self._free.release()
-
-    def forget(self) -> None:
-        """In the child of a fork: start anew."""
-        abandon(self._idle)
-        abandon(self._out)
-        self._free = threading.BoundedSemaphore(self._size)
-        self._held_back = 0
-
-
-def _last(idle: list[Driver]) -> Driver | None:
-    # Not "if idle: idle.pop()": between the two another thread may take the last one.
-    try:
-        return idle.pop()
-    except IndexError:
-        return None
-
-
-class AsyncPool:
-    """The same for tasks of one event loop; drivers that block run on `threads`."""
-
-    def __init__(
-        self, shard: str, open_one: Callable[[], Driver], size: int, wait_s: float, threads: Callable[[], Threads]
-    ) -> None:
-        self.shard, self._open, self._size, self._wait_s, self._threads = shard, open_one, size, wait_s, threads
-        self._idle: list[Driver] = []
-        self._out: list[Driver] = []
-        self._free = asyncio.Semaphore(size)
-        self._closed = False
-
-    async def acquire(self) -> AsyncDriver:
-        """A connection for this task alone. Raises PoolTimeout, NodeDown."""
-        if self._free.locked():
-            try:
-                await asyncio.wait_for(self._free.acquire(), self._wait_s)
-            except TimeoutError:
-                raise _timeout(self.shard, self._size, self._wait_s) from None
-        else:
-            await self._free.acquire()
-        try:
-            driver = _last(self._idle) or await self._opened()
-        except BaseException:
-            self._free.release()
-            raise
-        self._out.append(driver)
-        return AsyncDriver(driver, self._threads)
-
-    async def _opened(self) -> Driver:
-        try:
-            opening = asyncio.get_running_loop().run_in_executor(self._threads(), self._open)
-        except RuntimeError:  # shut down this very moment
-            raise closed() from None
-        try:
-            return await asyncio.shield(opening)  # else a cancelled task would lose the connection
-        except BaseException:
-            opening.add_done_callback(_close_result)
-            raise
-
-    def release(self, held: AsyncDriver, *, broken: bool = False) -> None:
-        """Give a connection back. One whose statement was cancelled is closed once its thread is done with it:
-        no row of it ever reaches another task."""
-        self._out.remove(held.driver)
-        if held.running is not None and not held.running.done():
-            # Its place comes free only then, so that never more than `size` statements run on the shard.
-            held.running.add_done_callback(lambda ended: self._close_after(ended, held.driver))
+        if not self._source.alone:
             return
-        if broken or held.cancelled or self._closed:
-            held.driver.close()
-        else:
-            self._idle.append(held.driver)
-        self._free.release()
-
-    def _close_after(self, ended: asyncio.Future[Any], driver: Driver) -> None:
-        if not ended.cancelled():
-            ended.exception()  # nobody waits for it any more
-        driver.close()
-        self._free.release()
-
-    def drain(self) -> None:
-        """Close what is idle; the next one is opened anew."""
-        while driver := _last(self._idle):
-            driver.close()
-
-    def close(self) -> None:
-        """Close what is idle; what is out is closed when it comes back."""
-        self._closed = True
-        self.drain()
-
-    def hold(self, until_s: float) -> None:
-        """Before a fork: close what is idle. What is out cannot be waited for: its task runs on this thread."""
+        self._shelf.paused = True
+        while self._shelf.used and time.monotonic() < until_s:
+            time.sleep(0.002)
         self.drain()
 
     def resume(self) -> None:
         """In the parent, after the fork."""
+        shelf = self._shelf
+        with self._lock:
+            shelf.paused = False
+            while self._waiting and shelf.has_place():
+                shelf.used += 1
+                self._pass_on(shelf.take())
 
     def forget(self) -> None:
         """In the child of a fork: start anew."""
-        abandon(self._idle)
-        abandon(self._out)
-        self._free = asyncio.Semaphore(self._size)
+        old, self._shelf = self._shelf, Shelf(self._rules)
+        self._shelf.closed = old.closed
+        self._lock = threading.Lock()
+        self._waiting = deque()
+        for link in [*old.idle, *old.out]:
+            self._source.drop(link.driver)
 
-
-def _close_result(opening: asyncio.Future[Driver]) -> None:
-    with contextlib.suppress(asyncio.CancelledError, TenfoldError):
-        opening.result().close()
-
-
-class AsyncDriver:
-    """A blocking driver for one task: each call runs on a thread and is awaited."""
-
-    def __init__(self, driver: Driver, threads: Callable[[], Threads]) -> None:
-        self.driver, self._threads = driver, threads
-        self.running: asyncio.Future[Any] | None = None
-        self.cancelled = False
-
-    async def call(self, method: Callable[..., T], *args: object) -> T:
-        """Run one method of the driver. A cancelled caller leaves the connection to be discarded."""
+    def _waited(self, waiter: _Waiter) -> Link[Driver] | None:
+        started_s = time.monotonic()
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads(), method, *args)
-        except RuntimeError:  # shut down this very moment
-            raise closed() from None
-        self.running = running
-        try:
-            # The thread cannot be stopped; the shield keeps its future alive, so that its end is noticed.
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            self.cancelled = True
+            granted = waiter.ready.acquire(timeout=self._rules.wait_s)
+        except BaseException:
+            with self._lock:
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+                else:
+                    self._give_back(waiter.link)
             raise
+        shelf = self._shelf
+        with self._lock:
+            shelf.waited += 1
+            shelf.waited_s += time.monotonic() - started_s
+            if not granted and waiter in self._waiting:
+                self._waiting.remove(waiter)
+                shelf.timed_out += 1
+                raise timed_out(self._rules)
+        return waiter.link
+
+    def _readied(self, link: Link[Driver] | None) -> Link[Driver]:
+        """For someone who has a place: `link` if it is still good, else another, else a new one."""
+        shelf = self._shelf
+        try:
+            while link is not None:
+                now_s = time.monotonic()
+                why = shelf.too_old(link, now_s)
+                if why is None and (shelf.is_fresh(link, now_s) or self._answers(link)):
+                    return link
+                with self._lock:
+                    shelf.out.discard(link)
+                self._end(link, why or "check", place=False)
+                with self._lock:
+                    link = shelf.take()
+            with self._lock:
+                shelf.may_open(time.monotonic())
+            return self._opened()
+        except BaseException:
+            if link is not None:  # interrupted while it was asked
+                self.discard(link)
+            else:
+                with self._lock:
+                    self._pass_on(None)
+            raise
+
+    def _opened(self) -> Link[Driver]:
+        try:
+            driver = self._source.open()
+        except BaseException as error:
+            with self._lock:
+                self._shelf.not_made(error, time.monotonic(), CHANCE())
+            raise
+        with self._lock:
+            return self._shelf.made(driver, time.monotonic(), CHANCE())
+
+    def _answers(self, link: Link[Driver]) -> bool:
+        try:
+            self._source.check(link.driver)
+        except TenfoldError:
+            return False
+        self._shelf.answered(link)
+        return True
+
+    def _end(self, link: Link[Driver], why: str, *, place: bool) -> None:
+        """Close; a place comes free only then, so that never more than `size` are open."""
+        try:
+            link.driver.close()
+        finally:
+            with self._lock:
+                self._shelf.ended(why)
+                if place:
+                    self._pass_on(None)
+
+    def _give_back(self, link: Link[Driver] | None) -> None:
+        if link is not None:
+            self._shelf.out.discard(link)
+        self._pass_on(link)
+
+    def _pass_on(self, link: Link[Driver] | None) -> None:
+        """The caller's place, and maybe a connection, go to who has waited longest, else are free. Under the lock."""
+        shelf = self._shelf
+        if self._waiting and not shelf.paused:
+            waiter = self._waiting.popleft()
+            waiter.link = link
+            if link is not None:
+                shelf.out.add(link)
+            waiter.ready.release()
+            return
+        shelf.used -= 1
+        if link is not None:
+            shelf.idle.append(link)

@@ -1,70 +1,94 @@
-"""Two runners for one logic: steps over blocking drivers, steps over asyncio. Edge.
+"""Drives steps over blocking drivers. Edge.
 
 A runner asks a generator for its next effect, does it, and sends the result in; a TenfoldError is
-thrown in instead. Nothing above knows which of the two runs it. A `Session` holds the connections
-on which a transaction is open; what a broken run leaves open is rolled back.
+thrown in instead. Nothing above knows whether this runner drives it or that of `async_runner`. What a
+run leaves open is rolled back and closed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_all
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from tenfold.errors import NodeDown, NodeError, TenfoldError
-from tenfold.sharding.engine.pools import AsyncDriver, AsyncPool, Pool
-from tenfold.sharding.engine.watch import Sent, Watch
+from tenfold.errors import NodeDown, TenfoldError
+from tenfold.sharding.engine.errand import Errand, Reading, Session
+from tenfold.sharding.engine.pools import Pool
+from tenfold.sharding.engine.watch import Watch
 from tenfold.sharding.ports import (
+    SCRATCH,
     Begin,
     Chance,
+    Close,
     Commit,
+    Cursor,
     Drawn,
     Driver,
-    Effect,
+    Emit,
+    EndScratch,
+    Fetch,
     Gather,
     Observer,
+    Open,
+    Opened,
+    Params,
     Pause,
     Reply,
     Rollback,
+    Scratch,
     Send,
     SendMany,
     Steps,
 )
+from tenfold.sharding.streams import cursor_of
 
 T = TypeVar("T")
-D = TypeVar("D", Driver, AsyncDriver)
-
-
-class Session(Generic[D]):
-    """The open transactions of one caller, by shard."""
-
-    def __init__(self) -> None:
-        self.open: dict[str, D] = {}
+_Errand = Errand[Driver, Cursor, Pool]
 
 
 class Runner:
-    """Runs steps on the calling thread; a Gather uses a thread for each shard but one."""
+    """Runs steps on the calling thread; a Gather uses a thread of each shard but the first.
+
+    threads  by shard: one that hangs keeps no thread from the others
+    scratch  opens a scratch database of its own; None: it is a connection of the shard
+    """
 
     def __init__(
         self,
         pools: Mapping[str, Pool],
-        threads: Callable[[], ThreadPoolExecutor],
+        threads: Callable[[str], ThreadPoolExecutor],
         observer: Observer | None = None,
+        scratch: Callable[[], Driver] | None = None,
     ) -> None:
-        self._pools, self._threads, self._watch = pools, threads, Watch(observer)
+        self._pools, self._threads, self._watch, self._new_scratch = pools, threads, Watch(observer), scratch
+        self._acts: dict[type, Callable[[Any, _Errand], object]] = {
+            Send: self._send if observer is None else self._watched(self._send),
+            SendMany: self._send_many if observer is None else self._watched(self._send_many),
+            Open: self._open if observer is None else self._watched(self._open),
+            Begin: self._begin if observer is None else self._watched(self._begin),
+            Commit: self._end if observer is None else self._watched(self._end),
+            Rollback: self._end,
+            Fetch: self._fetch,
+            Close: self._close,
+            Gather: self._gather,
+            Scratch: self._scratch,
+            EndScratch: self._end_scratch,
+            Chance: lambda _, __: Drawn(time.time(), secrets.token_hex(16)),
+            Pause: lambda effect, _: time.sleep(effect.seconds),
+        }
 
     def run(self, steps: Steps[T], session: Session[Driver] | None = None) -> T:
         """Drive `steps` to the end. Without a session of the caller's, none of its transactions stays open."""
-        own = session if session is not None else Session[Driver]()
+        errand: _Errand = Errand({} if session is None else session.open)
+        acts = self._acts
         try:
             effect = next(steps)
             while True:
                 try:
-                    answer = self._do(effect, own)
+                    answer = acts[type(effect)](effect, errand)
                 except TenfoldError as error:
                     effect = steps.throw(error)
                 else:
@@ -73,220 +97,220 @@ class Runner:
             result: T = stop.value
             return result
         finally:
-            if session is None and own.open:
-                self.abort(own)
+            self._leave(errand, session)
+
+    def send(self, shard: str, sql: str, params: Params) -> Reply:
+        """Run one statement, not an INSERT, on a shard, outside any transaction: what `run` does for
+        `Executor.execute` when that has nothing else to do, sooner."""
+        if self._watch.watches:
+            reply: Reply = self._acts[Send](Send(shard, sql, params), Errand({}))  # type: ignore[assignment]
+            reply.lastrowid = None
+            return reply
+        pool = self._pools[shard]
+        link = pool.acquire()
+        try:
+            reply = link.driver.execute(sql, params)
+        except BaseException as error:
+            pool.settle(link, error)
+            raise
+        pool.release(link)
+        reply.lastrowid = None  # of whatever was inserted last on this connection
+        return reply
+
+    def stream(self, steps: Steps[object], session: Session[Driver] | None = None) -> Generator[Reply, None, None]:
+        """Drive `steps` as far as their answers are wanted; each Emit is a Reply. To abandon it, close it."""
+        errand: _Errand = Errand({} if session is None else session.open)
+        try:
+            effect = next(steps)
+            while True:
+                try:
+                    if isinstance(effect, Emit):
+                        yield Reply(effect.columns, effect.rows, len(effect.rows), types=effect.types)
+                        answer = None
+                    else:
+                        answer = self._acts[type(effect)](effect, errand)
+                except TenfoldError as error:
+                    effect = steps.throw(error)
+                else:
+                    effect = steps.send(answer)
+        except StopIteration:
+            return
+        finally:
+            steps.close()
+            self._leave(errand, session)
 
     def abort(self, session: Session[Driver]) -> None:
         """Roll back whatever is open."""
-        for shard in list(session.open):
-            self._do(Rollback(shard), session)
+        if session.open:
+            self._leave(Errand(session.open), None)
 
-    def _do(self, effect: Effect, session: Session[Driver]) -> object:
-        if isinstance(effect, Gather):
-            return self._gather(effect, session)
-        if isinstance(effect, Chance):
-            return Drawn(time.time(), secrets.token_hex(16))
-        if isinstance(effect, Pause):
-            time.sleep(effect.seconds)
-            return None
-        if isinstance(effect, Rollback):
-            self._end(effect, session)
-            return None
-        return self._watched(effect, session)
+    def _leave(self, errand: _Errand, session: Session[Driver] | None) -> None:
+        """Close what a run left open."""
+        if errand.reading or errand.scratch is not None:
+            errand.leave()
+        if session is None and errand.begun:
+            for shard in list(errand.begun):
+                self._end(Rollback(shard), errand)
 
-    def _watched(self, effect: Sent, session: Session[Driver]) -> Any:
-        started_s = time.perf_counter()
-        answer: Reply | None = None
-        try:
-            if isinstance(effect, Send | SendMany):
-                answer = self._send(effect, session)
-            elif isinstance(effect, Begin):
-                self._begin(effect, session)
-            else:
-                self._end(effect, session)
-        except TenfoldError as error:
-            self._watch.ended(effect, started_s, error)
-            raise
-        self._watch.ended(effect, started_s)
-        return answer
+    def _watched(self, act: Callable[[Any, _Errand], Any]) -> Callable[[Any, _Errand], Any]:
+        watch = self._watch
 
-    def _begin(self, effect: Begin, session: Session[Driver]) -> None:
-        pool = self._pools[effect.shard]
-        driver = pool.acquire()
-        try:
-            driver.begin()
-        except BaseException:
-            pool.release(driver, broken=True)
-            raise
-        session.open[effect.shard] = driver
-
-    def _end(self, effect: Commit | Rollback, session: Session[Driver]) -> None:
-        driver = session.open.pop(effect.shard, None)
-        if driver is None:
-            return
-        broken = True
-        try:
-            driver.commit() if isinstance(effect, Commit) else driver.rollback()
-            broken = False
-        except TenfoldError:
-            if isinstance(effect, Commit):
+        def watched(effect: Any, errand: _Errand) -> Any:
+            started_s = time.perf_counter()
+            try:
+                answer = act(effect, errand)
+            except TenfoldError as error:
+                watch.ended(effect, started_s, error)
                 raise
-        finally:
-            self._pools[effect.shard].release(driver, broken=broken)
+            watch.ended(effect, started_s)
+            return answer
 
-    def _send(self, effect: Send | SendMany, session: Session[Driver]) -> Reply:
-        held = None if effect.aside else session.open.get(effect.shard)
-        if held is not None:
-            return _perform(held, effect)
+        return watched
+
+    def _begin(self, effect: Begin, errand: _Errand) -> None:
         pool = self._pools[effect.shard]
-        driver = pool.acquire()
-        broken = True
+        link = pool.acquire()
         try:
-            reply = _perform(driver, effect)
-            broken = False
-            return reply
-        except TenfoldError as error:
-            broken = isinstance(error, NodeDown)
+            link.driver.begin()
+        except BaseException as error:
+            pool.settle(link, error)
             raise
-        finally:
-            pool.release(driver, broken=broken)
+        errand.begun[effect.shard] = link
 
-    def _gather(self, effect: Gather, session: Session[Driver]) -> list[Reply]:
-        first, *others = effect.sends
-        running = [self._threads().submit(self._watched, send, session) for send in others]
+    def _end(self, effect: Commit | Rollback, errand: _Errand) -> None:
+        link = errand.begun.pop(effect.shard, None)
+        if link is None:
+            return
+        pool = self._pools[effect.shard]
         try:
-            own: Reply | TenfoldError = self._watched(first, session)
-        except TenfoldError as error:
-            own = error
-        wait_all(running)
-        if isinstance(own, TenfoldError):
-            raise own
+            link.driver.commit() if isinstance(effect, Commit) else link.driver.rollback()
+        except BaseException as error:
+            # Whatever it was, nobody knows whether the transaction still is open.
+            pool.discard(link, down=isinstance(error, NodeDown))
+            if isinstance(effect, Commit) or not isinstance(error, TenfoldError):
+                raise
+            return
+        pool.release(link)
+
+    def _send(self, effect: Send, errand: _Errand) -> Reply:
+        pool = self._pools.get(effect.shard)
+        if pool is None or (errand.begun and not effect.aside):
+            held = self._held(effect.shard, errand)
+            if held is not None:
+                return held.execute(effect.sql, effect.params)
+            pool = self._pools[effect.shard]
+        link = pool.acquire()
+        try:
+            reply = link.driver.execute(effect.sql, effect.params)
+        except BaseException as error:
+            pool.settle(link, error)
+            raise
+        pool.release(link)
+        return reply
+
+    def _send_many(self, effect: SendMany, errand: _Errand) -> Reply:
+        held = None if effect.aside else self._held(effect.shard, errand)
+        if held is not None:
+            return held.execute_many(effect.sql, effect.rows)
+        pool = self._pools[effect.shard]
+        link = pool.acquire()
+        try:
+            reply = link.driver.execute_many(effect.sql, effect.rows)
+        except BaseException as error:
+            pool.settle(link, error)
+            raise
+        pool.release(link)
+        return reply
+
+    @staticmethod
+    def _held(shard: str, errand: _Errand) -> Driver | None:
+        if shard == SCRATCH:
+            return errand.scratch
+        link = errand.begun.get(shard)
+        return link.driver if link is not None else None
+
+    def _open(self, effect: Open, errand: _Errand) -> Opened:
+        held = self._held(effect.shard, errand)
+        if held is not None:
+            # Other statements follow on this connection, so its rows are fetched now.
+            cursor = cursor_of(held.execute(effect.sql, effect.params))
+            reading: Reading[Driver, Cursor, Pool] = Reading(effect.shard, cursor, None, None)
+        else:
+            pool = self._pools[effect.shard]
+            link = pool.acquire()
+            try:
+                cursor = cursor_of(link.driver.execute(effect.sql, effect.params, stream=True))
+            except BaseException as error:
+                pool.settle(link, error)
+                raise
+            reading = Reading(effect.shard, cursor, pool, link)
+        return Opened(errand.keep(reading), cursor.columns, cursor.types)
+
+    def _fetch(self, effect: Fetch, errand: _Errand) -> Any:
+        reading = errand.reading.get(effect.cursor)
+        if reading is None:
+            return ()
+        try:
+            rows = reading.cursor.fetch(effect.count)
+        except BaseException as error:
+            self._stop_reading(effect.cursor, errand, down=isinstance(error, NodeDown), lost=True)
+            raise
+        if len(rows) < effect.count:
+            self._stop_reading(effect.cursor, errand)
+        return rows
+
+    def _close(self, effect: Close, errand: _Errand) -> None:
+        for number in effect.cursors:
+            self._stop_reading(number, errand)
+
+    def _stop_reading(self, number: int, errand: _Errand, *, down: bool = False, lost: bool = False) -> None:
+        reading = errand.reading.pop(number, None)
+        if reading is None:
+            return
+        going = False
+        try:
+            going = not lost and reading.cursor.close()
+        except TenfoldError:
+            pass
+        finally:
+            if reading.pool is not None and reading.link is not None:
+                if going:
+                    reading.pool.release(reading.link)
+                else:
+                    reading.pool.discard(reading.link, down=down)
+
+    def _scratch(self, effect: Scratch, errand: _Errand) -> None:
+        errand.drop_scratch(clean=False)
+        if self._new_scratch is not None:
+            errand.scratch = self._new_scratch()
+            return
+        # In a transaction it is the transaction's own connection: what it has written is seen.
+        link = errand.begun.get(effect.shard)
+        if link is None:
+            errand.scratch_pool = self._pools[effect.shard]
+            link = errand.scratch_pool.acquire()
+        errand.scratch, errand.scratch_link = link.driver, link
+
+    @staticmethod
+    def _end_scratch(effect: EndScratch, errand: _Errand) -> None:
+        errand.drop_scratch(clean=effect.clean)
+
+    def _gather(self, effect: Gather, errand: _Errand) -> list[Any]:
+        first, *others = effect.sends
+        acts = self._acts
+        running = []
+        try:
+            for other in others:
+                threads = self._threads(self._shard_of(other, errand))
+                running.append(threads.submit(acts[type(other)], other, errand))
+            own = acts[type(first)](first, errand)
+        finally:
+            wait_all(running)
         return [own, *(one.result() for one in running)]
 
-
-def _perform(driver: Driver, effect: Send | SendMany) -> Reply:
-    if isinstance(effect, Send):
-        return driver.execute(effect.sql, effect.params)
-    return driver.execute_many(effect.sql, effect.rows)
-
-
-def _cancelled(shard: str) -> NodeError:
-    return NodeError(
-        f"a statement of the transaction on {shard} was cancelled, and all of it is undone",
-        hint="leave the transaction and run all of it again",
-    )
-
-
-class AsyncRunner:
-    """Runs steps in the calling task."""
-
-    def __init__(self, pools: Mapping[str, AsyncPool], observer: Observer | None = None) -> None:
-        self._pools, self._watch = pools, Watch(observer)
-
-    async def run(self, steps: Steps[T], session: Session[AsyncDriver] | None = None) -> T:
-        """Drive `steps` to the end. Without a session of the caller's, none of its transactions stays open."""
-        own = session if session is not None else Session[AsyncDriver]()
-        try:
-            effect = next(steps)
-            while True:
-                try:
-                    answer = await self._do(effect, own)
-                except TenfoldError as error:
-                    effect = steps.throw(error)
-                else:
-                    effect = steps.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            if session is None and own.open:
-                await self.abort(own)
-
-    async def abort(self, session: Session[AsyncDriver]) -> None:
-        """Roll back whatever is open. A connection in mid-statement is closed instead, which rolls back too."""
-        for shard in list(session.open):
-            await self._do(Rollback(shard), session)
-
-    async def _do(self, effect: Effect, session: Session[AsyncDriver]) -> object:
-        if isinstance(effect, Gather):
-            return await self._gather(effect, session)
-        if isinstance(effect, Chance):
-            return Drawn(time.time(), secrets.token_hex(16))
-        if isinstance(effect, Pause):
-            await asyncio.sleep(effect.seconds)
-            return None
-        if isinstance(effect, Rollback):
-            await self._end(effect, session)
-            return None
-        return await self._watched(effect, session)
-
-    async def _watched(self, effect: Sent, session: Session[AsyncDriver]) -> Any:
-        started_s = time.perf_counter()
-        answer: Reply | None = None
-        try:
-            if isinstance(effect, Send | SendMany):
-                answer = await self._send(effect, session)
-            elif isinstance(effect, Begin):
-                await self._begin(effect, session)
-            else:
-                await self._end(effect, session)
-        except TenfoldError as error:
-            self._watch.ended(effect, started_s, error)
-            raise
-        self._watch.ended(effect, started_s)
-        return answer
-
-    async def _begin(self, effect: Begin, session: Session[AsyncDriver]) -> None:
-        pool = self._pools[effect.shard]
-        held = await pool.acquire()
-        try:
-            await held.call(held.driver.begin)
-        except BaseException:
-            pool.release(held, broken=True)
-            raise
-        session.open[effect.shard] = held
-
-    async def _end(self, effect: Commit | Rollback, session: Session[AsyncDriver]) -> None:
-        held = session.open.pop(effect.shard, None)
-        if held is None:
-            return
-        broken = True
-        try:
-            if held.cancelled:
-                # Its statement still runs on a thread. Closing the connection rolls back; waiting would take as long.
-                if isinstance(effect, Commit):
-                    raise _cancelled(effect.shard)
-                return
-            await held.call(held.driver.commit if isinstance(effect, Commit) else held.driver.rollback)
-            broken = False
-        except TenfoldError:
-            if isinstance(effect, Commit):
-                raise
-        finally:
-            self._pools[effect.shard].release(held, broken=broken)
-
-    async def _send(self, effect: Send | SendMany, session: Session[AsyncDriver]) -> Reply:
-        held = None if effect.aside else session.open.get(effect.shard)
-        if held is not None:
-            if held.cancelled:
-                raise _cancelled(effect.shard)
-            return await held.call(_perform, held.driver, effect)
-        pool = self._pools[effect.shard]
-        held = await pool.acquire()
-        broken = True
-        try:
-            reply = await held.call(_perform, held.driver, effect)
-            broken = False
-            return reply
-        except TenfoldError as error:
-            broken = isinstance(error, NodeDown)
-            raise
-        finally:
-            pool.release(held, broken=broken)
-
-    async def _gather(self, effect: Gather, session: Session[AsyncDriver]) -> list[Any]:
-        answers = await asyncio.gather(*(self._watched(send, session) for send in effect.sends), return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return answers
+    @staticmethod
+    def _shard_of(effect: Send | SendMany | Open | Fetch, errand: _Errand) -> str:
+        if isinstance(effect, Fetch):
+            reading = errand.reading.get(effect.cursor)
+            return reading.shard if reading is not None else SCRATCH
+        return effect.shard

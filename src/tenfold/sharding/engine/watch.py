@@ -6,9 +6,9 @@ from time import perf_counter
 
 from tenfold.errors import ConstraintError, TenfoldError
 from tenfold.sharding.labels import labels
-from tenfold.sharding.ports import Begin, Commit, Observer, Send, SendMany
+from tenfold.sharding.ports import Begin, Commit, Observer, Open, Send, SendMany
 
-Sent = Send | SendMany | Begin | Commit
+Sent = Send | SendMany | Open | Begin | Commit
 
 
 class Watch:
@@ -16,13 +16,14 @@ class Watch:
 
     def __init__(self, observer: Observer | None) -> None:
         self._observer = observer
+        self.watches = observer is not None
 
     def ended(self, effect: Sent, started_s: float, error: TenfoldError | None = None) -> None:
         """`effect` began when perf_counter() said `started_s`, and has ended now."""
         observer = self._observer
         if observer is None:
             return
-        if isinstance(effect, Send | SendMany):
+        if isinstance(effect, Send | SendMany | Open):
             kind, table = labels(effect.sql)
         else:
             kind, table = ("begin" if isinstance(effect, Begin) else "commit"), ""

@@ -1,0 +1,332 @@
+"""Drives steps in the tasks of an event loop. Edge.
+
+As `runners`, effect for effect. A cancelled task leaves its connections in mid-statement: they are closed,
+the shard is told to stop, and no row of theirs reaches anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from tenfold.errors import NodeDown, NodeError, TenfoldError
+from tenfold.sharding.engine.async_pools import AsyncCursor, AsyncDriver, AsyncPool
+from tenfold.sharding.engine.errand import Errand, Reading, Session
+from tenfold.sharding.engine.watch import Watch
+from tenfold.sharding.poolrules import Link
+from tenfold.sharding.ports import (
+    SCRATCH,
+    Begin,
+    Chance,
+    Close,
+    Commit,
+    Drawn,
+    Emit,
+    EndScratch,
+    Fetch,
+    Gather,
+    Observer,
+    Open,
+    Opened,
+    Params,
+    Pause,
+    Reply,
+    Rollback,
+    Scratch,
+    Send,
+    SendMany,
+    Steps,
+)
+from tenfold.sharding.streams import ReadyCursor
+
+T = TypeVar("T")
+_Errand = Errand[AsyncDriver, AsyncCursor, AsyncPool]
+_Act = Callable[[Any, _Errand], Awaitable[object]]
+
+
+def _cancelled(shard: str) -> NodeError:
+    return NodeError(
+        f"a statement of the transaction on {shard} was cancelled, and all of it is undone",
+        hint="leave the transaction and run all of it again",
+    )
+
+
+class AsyncRunner:
+    """Runs steps in the calling task; a Gather uses a task for each of its effects.
+
+    scratch  opens a scratch database of its own; None: it is a connection of the shard
+    """
+
+    def __init__(
+        self,
+        pools: Mapping[str, AsyncPool],
+        observer: Observer | None = None,
+        scratch: Callable[[], AsyncDriver] | None = None,
+    ) -> None:
+        self._pools, self._watch, self._new_scratch = pools, Watch(observer), scratch
+        self._acts: dict[type, _Act] = {
+            Send: self._send if observer is None else self._watched(self._send),
+            SendMany: self._send_many if observer is None else self._watched(self._send_many),
+            Open: self._open if observer is None else self._watched(self._open),
+            Begin: self._begin if observer is None else self._watched(self._begin),
+            Commit: self._end if observer is None else self._watched(self._end),
+            Rollback: self._end,
+            Fetch: self._fetch,
+            Close: self._close,
+            Gather: self._gather,
+            Scratch: self._scratch,
+            EndScratch: self._end_scratch,
+            Chance: self._chance,
+            Pause: lambda effect, _: asyncio.sleep(effect.seconds),
+        }
+
+    async def run(self, steps: Steps[T], session: Session[AsyncDriver] | None = None) -> T:
+        """Drive `steps` to the end. Without a session of the caller's, none of its transactions stays open."""
+        errand: _Errand = Errand({} if session is None else session.open)
+        acts = self._acts
+        try:
+            effect = next(steps)
+            while True:
+                try:
+                    answer = await acts[type(effect)](effect, errand)
+                except TenfoldError as error:
+                    effect = steps.throw(error)
+                else:
+                    effect = steps.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            # Nothing of it is awaited: the task may be on its way out.
+            if errand.reading or errand.scratch is not None:
+                errand.leave()
+            if session is None and errand.begun:
+                await self._roll_back(errand)
+
+    async def send(self, shard: str, sql: str, params: Params) -> Reply:
+        """Run one statement, not an INSERT, on a shard, outside any transaction: what `run` does for
+        `Executor.execute` when that has nothing else to do, sooner."""
+        if self._watch.watches:
+            reply: Reply = await self._acts[Send](Send(shard, sql, params), Errand({}))  # type: ignore[assignment]
+            reply.lastrowid = None
+            return reply
+        pool = self._pools[shard]
+        link = pool.at_once() or await pool.acquire()
+        try:
+            reply = await link.driver.execute(sql, params)
+        except BaseException as error:
+            pool.settle(link, error)
+            raise
+        pool.release(link)
+        reply.lastrowid = None  # of whatever was inserted last on this connection
+        return reply
+
+    async def stream(
+        self, steps: Steps[object], session: Session[AsyncDriver] | None = None
+    ) -> AsyncGenerator[Reply, None]:
+        """Drive `steps` as far as their answers are wanted; each Emit is a Reply. To abandon it, `aclose()` it."""
+        errand: _Errand = Errand({} if session is None else session.open)
+        try:
+            effect = next(steps)
+            while True:
+                try:
+                    if isinstance(effect, Emit):
+                        yield Reply(effect.columns, effect.rows, len(effect.rows), types=effect.types)
+                        answer: object = None
+                    else:
+                        answer = await self._acts[type(effect)](effect, errand)
+                except TenfoldError as error:
+                    effect = steps.throw(error)
+                else:
+                    effect = steps.send(answer)
+        except StopIteration:
+            return
+        finally:
+            steps.close()
+            # Nothing of it is awaited: the task may be on its way out.
+            if errand.reading or errand.scratch is not None:
+                errand.leave()
+            if session is None and errand.begun:
+                await self._roll_back(errand)
+
+    async def abort(self, session: Session[AsyncDriver]) -> None:
+        """Roll back whatever is open. A connection in mid-statement is closed instead, which rolls back too."""
+        if session.open:
+            await self._roll_back(Errand(session.open))
+
+    async def _roll_back(self, errand: _Errand) -> None:
+        for shard in list(errand.begun):
+            await self._end(Rollback(shard), errand)
+
+    def _watched(self, act: _Act) -> _Act:
+        watch = self._watch
+
+        async def watched(effect: Any, errand: _Errand) -> object:
+            started_s = time.perf_counter()
+            try:
+                answer = await act(effect, errand)
+            except TenfoldError as error:
+                watch.ended(effect, started_s, error)
+                raise
+            watch.ended(effect, started_s)
+            return answer
+
+        return watched
+
+    @staticmethod
+    async def _chance(_effect: Chance, _errand: _Errand) -> Drawn:
+        return Drawn(time.time(), secrets.token_hex(16))
+
+    async def _begin(self, effect: Begin, errand: _Errand) -> None:
+        pool = self._pools[effect.shard]
+        link = pool.at_once() or await pool.acquire()
+        try:
+            await link.driver.begin()
+        except BaseException as error:
+            pool.settle(link, error)
+            raise
+        errand.begun[effect.shard] = link
+
+    async def _end(self, effect: Commit | Rollback, errand: _Errand) -> None:
+        link = errand.begun.pop(effect.shard, None)
+        if link is None:
+            return
+        pool = self._pools[effect.shard]
+        if link.driver.spoiled:
+            # Its statement may still run. Closing the connection rolls back; waiting would take as long.
+            pool.discard(link)
+            if isinstance(effect, Commit):
+                raise _cancelled(effect.shard)
+            return
+        try:
+            await (link.driver.commit() if isinstance(effect, Commit) else link.driver.rollback())
+        except BaseException as error:
+            # Whatever it was, nobody knows whether the transaction still is open.
+            pool.discard(link, down=isinstance(error, NodeDown))
+            if isinstance(effect, Commit) or not isinstance(error, TenfoldError):
+                raise
+            return
+        pool.release(link)
+
+    async def _send(self, effect: Send, errand: _Errand) -> Reply:
+        pool = self._pools.get(effect.shard)
+        if pool is None or (errand.begun and not effect.aside):
+            held = self._held(effect.shard, errand)
+            if held is not None:
+                return await held.execute(effect.sql, effect.params)
+            pool = self._pools[effect.shard]
+        link = pool.at_once() or await pool.acquire()
+        try:
+            reply = await link.driver.execute(effect.sql, effect.params)
+        except BaseException as error:
+            pool.settle(link, error)
+            raise
+        pool.release(link)
+        return reply
+
+    async def _send_many(self, effect: SendMany, errand: _Errand) -> Reply:
+        held = None if effect.aside else self._held(effect.shard, errand)
+        if held is not None:
+            return await held.execute_many(effect.sql, effect.rows)
+        pool = self._pools[effect.shard]
+        link = pool.at_once() or await pool.acquire()
+        try:
+            reply = await link.driver.execute_many(effect.sql, effect.rows)
+        except BaseException as error:
+            pool.settle(link, error)
+            raise
+        pool.release(link)
+        return reply
+
+    @staticmethod
+    def _held(shard: str, errand: _Errand) -> AsyncDriver | None:
+        if shard == SCRATCH:
+            return errand.scratch
+        link = errand.begun.get(shard)
+        if link is None:
+            return None
+        if link.driver.spoiled:
+            raise _cancelled(shard)
+        return link.driver
+
+    async def _open(self, effect: Open, errand: _Errand) -> Opened:
+        held = self._held(effect.shard, errand)
+        if held is not None:
+            # Other statements follow on this connection, so its rows are fetched now.
+            cursor: AsyncCursor = ReadyCursor(await held.execute(effect.sql, effect.params))
+            reading: Reading[AsyncDriver, AsyncCursor, AsyncPool] = Reading(effect.shard, cursor, None, None)
+        else:
+            pool = self._pools[effect.shard]
+            link = pool.at_once() or await pool.acquire()
+            try:
+                cursor = await link.driver.open(effect.sql, effect.params)
+            except BaseException as error:
+                pool.settle(link, error)
+                raise
+            reading = Reading(effect.shard, cursor, pool, link)
+        return Opened(errand.keep(reading), cursor.columns, cursor.types)
+
+    async def _fetch(self, effect: Fetch, errand: _Errand) -> Any:
+        reading = errand.reading.get(effect.cursor)
+        if reading is None:
+            return ()
+        try:
+            rows = await reading.cursor.fetch(effect.count)
+        except BaseException as error:
+            del errand.reading[effect.cursor]
+            if reading.pool is not None and reading.link is not None:
+                reading.pool.discard(reading.link, down=isinstance(error, NodeDown))
+            raise
+        if len(rows) < effect.count:
+            await self._stop_reading(effect.cursor, errand)
+        return rows
+
+    async def _close(self, effect: Close, errand: _Errand) -> None:
+        for number in effect.cursors:
+            await self._stop_reading(number, errand)
+
+    @staticmethod
+    async def _stop_reading(number: int, errand: _Errand) -> None:
+        reading = errand.reading.pop(number, None)
+        if reading is None:
+            return
+        going = False
+        try:
+            going = await reading.cursor.close()
+        except TenfoldError:
+            pass
+        finally:
+            if reading.pool is not None and reading.link is not None:
+                if going:
+                    reading.pool.release(reading.link)
+                else:
+                    reading.pool.discard(reading.link)
+
+    async def _scratch(self, effect: Scratch, errand: _Errand) -> None:
+        errand.drop_scratch(clean=False)
+        if self._new_scratch is not None:
+            errand.scratch = self._new_scratch()
+            return
+        # In a transaction it is the transaction's own connection: what it has written is seen.
+        link: Link[AsyncDriver] | None = errand.begun.get(effect.shard)
+        if link is None:
+            pool = self._pools[effect.shard]
+            link = await pool.acquire()
+            errand.scratch_pool = pool
+        errand.scratch, errand.scratch_link = link.driver, link
+
+    async def _end_scratch(self, effect: EndScratch, errand: _Errand) -> None:
+        errand.drop_scratch(clean=effect.clean)
+
+    async def _gather(self, effect: Gather, errand: _Errand) -> list[Any]:
+        acts = self._acts
+        answers = await asyncio.gather(
+            *(acts[type(send)](send, errand) for send in effect.sends), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers

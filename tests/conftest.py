@@ -1,0 +1,34 @@
+"""Servers that tests of several packages share. Edge."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mariadb import Server, pattern, shared_directory
+
+
+@pytest.fixture(scope="session")
+def mariadb_pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a server that never ran, for `tests.mariadb.Server`."""
+    return pattern(shared_directory(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def three_servers(mariadb_pattern: Path) -> Iterator[list[Server]]:
+    """Three MariaDB servers, for `tests.mariadb.fresh_databases`. A test leaves them running and as they were."""
+    root = Path(tempfile.mkdtemp(prefix="tenfold-"))  # short: a socket's name has 107 bytes
+    servers: list[Server] = []
+    try:
+        for number in range(3):
+            servers.append(Server(root / str(number), mariadb_pattern))
+            servers[-1].start()
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+        shutil.rmtree(root, ignore_errors=True)
