@@ -1,0 +1,1 @@
+"""Tests of what other libraries expect a database to look like. Pure."""
