@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import Command
+from tests.sharding.engine.sites import Site
+
 PLATFORM = """
 [platform]
 name = "ledger"
@@ -158,3 +161,26 @@ def test_shards_are_set_up_once(platform: Path) -> None:
     again = call(platform, "shard", "init", "--json")
     assert again.returncode == 0 and answer(again)["done"] == []
     assert call(platform, "shard", "init").stdout == "nothing to do\n"
+
+
+def test_live_tells_what_each_server_can_do_those_that_are_alike_once(own_ledger: Site, tenfold: Command) -> None:
+    own_ledger.path("shard_1").chmod(0o666)
+    code, out, err = tenfold(own_ledger, "check", "--live")
+    assert (code, err) == (0, "")
+    assert out.startswith("shard_0, shard_2\n  ok     version      SQLite 3.")
+    assert (
+        "  note   permissions  every account of the machine may write to it\n"
+        "                      Try: chmod o-w, on the file\n\ntenfold.toml is right: "
+    ) in out
+    told = json.loads(tenfold(own_ledger, "check", "--live", "--json")[1])
+    assert [one["feature"] for one in told["servers"]["shard_1"]][:3] == ["version", "writable", "journal"]
+    assert "servers" not in json.loads(tenfold(own_ledger, "check", "--json")[1])
+
+
+def test_live_refuses_a_server_that_is_wrong(mariadb_ledger: Site, tenfold: Command) -> None:
+    assert tenfold(mariadb_ledger, "check", "--live")[0] == 0
+    mariadb_ledger.write(settings="pool_size = 1000")
+    code, out, err = tenfold(mariadb_ledger, "check", "--live")
+    assert code == 1 and err.endswith("then check again\n")
+    assert "tenfold.toml: database.shards.shard_2: connections: 151 allowed, " in err
+    assert "  WRONG  connections " in out and "Try: max_connections = 1010 on the server" in out

@@ -1,15 +1,18 @@
-"""tenfold shard: sets the shards up. Edge."""
+"""tenfold shard: sets the shards up, looks at them, asks them. Edge."""
 
 from __future__ import annotations
 
 import click
 
+from tenfold.cli.explain import explain
 from tenfold.cli.options import Invocation, common
+from tenfold.cli.shard_status import status
+from tenfold.cli.sql import sql
 
 
 @click.group()
 def shard() -> None:
-    """Set up and look after the shards."""
+    """Set up and look after the shards, and ask them as one database."""
 
 
 @shard.command()
@@ -24,3 +27,7 @@ def init(run: Invocation) -> None:
         run.say(line)
     for note in made.notes:
         run.say(f"  {note}")
+
+
+for command in (status, sql, explain):
+    shard.add_command(command)
