@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench faults clean
+.PHONY: help up test check bench faults oracle clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -31,7 +31,15 @@ bench:           ## measure, side by side; prints machine, medians and ratios
 ROUNDS ?= 1
 faults:          ## kill and cut writers for minutes, from new seeds each time; ROUNDS=5: longer
 	@$(PYTHON) tools/setup.py dev --servers
-	@TENFOLD_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 tests/faults
+	@TENFOLD_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 tests/faults tests/sharding/engine/test_writes_cut_short.py
+
+STATEMENTS ?= 100000
+SEED ?= $(shell date +%s)
+ENGINE ?= both
+oracle:          ## ask one database and the shards the same, 100,000 times; SEED, ENGINE=sqlite or mysql, ROUNDS=5: longer
+	@$(PYTHON) tools/setup.py dev --servers
+	@TENFOLD_ORACLE_STATEMENTS=$$(($(STATEMENTS) * $(ROUNDS))) TENFOLD_ORACLE_SEED=$(SEED) TENFOLD_ORACLE_ENGINE=$(ENGINE) \
+	  $(BIN)/pytest -n 2 --dist loadfile --timeout 0 tests/sharding/oracle
 
 clean:           ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
