@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from tenfold.demo.ledger.seed.residents import email_of
 from tenfold.demo.ledger.setup import statements
 from tenfold.sharding.engine.initialise import initialise
 from tenfold.topology.load import load
+from tests.mariadb import PASSWORD as DATABASE_PASSWORD
+from tests.mariadb import on_mariadb
 from tests.support import free_port, wait_for
 
 SHIPPED = Path(str(shipped.__file__)).parent / "tenfold.toml"
@@ -91,14 +94,20 @@ class Backend:
 class Platform:
     """The shipped file in a directory of its own, its shards initialised and seeded."""
 
-    def __init__(self, root: Path, people: int, lock_wait_s: float = 5.0) -> None:
+    def __init__(self, root: Path, people: int, lock_wait_s: float = 5.0, databases: Sequence[str] = ()) -> None:
+        """databases: addresses of three MariaDB databases; none: SQLite, as the file is shipped."""
         self.root = root
         self.file = root / "tenfold.toml"
-        self.file.write_text(SHIPPED.read_text().replace("[database]", f"[database]\nlock_wait_s = {lock_wait_s}"))
+        text = SHIPPED.read_text().replace("[database]", f"[database]\nlock_wait_s = {lock_wait_s}")
+        if databases:
+            text = on_mariadb(text, databases)
+            (root / "password").touch(0o600)
+            (root / "password").write_text(DATABASE_PASSWORD)
+        self.file.write_text(text)
         initialise(load(self.file))
         self.backends: list[Backend] = []
         self.db = self.connect()
-        for statement in statements("sqlite"):
+        for statement in statements("mysql" if databases else "sqlite"):
             self.db.execute(statement)
         seed(self.db, people)
 

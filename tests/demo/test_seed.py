@@ -16,6 +16,7 @@ from tenfold.demo.ledger.seed.load import seed
 from tenfold.sharding.engine.inspect import inspect
 from tenfold.topology.load import load
 from tests.demo.platform import Platform, client
+from tests.mariadb import Server, fresh_databases
 
 
 @pytest.fixture
@@ -96,6 +97,29 @@ def test_a_run_killed_midway_is_completed_by_the_next(made: Callable[..., Platfo
     seed(killed.db, 120, batch=40)
     assert content(killed) == content(whole)
     assert killed.audit().balances
+
+
+def test_mariadb_is_seeded_like_sqlite_and_what_was_cut_short_is_completed(
+    made: Callable[..., Platform], three_servers: list[Server], tmp_path: Path
+) -> None:
+    lite = made(people=90)
+    with fresh_databases(three_servers, 3) as databases:
+        (tmp_path / "mariadb").mkdir()
+        platform = Platform(tmp_path / "mariadb", 50, databases=databases)
+        try:
+            # As a run that was killed left it: what it had done is not noted.
+            platform.db.execute("UPDATE options SET value = '0' WHERE name = 'seeded_users'")
+            platform.db.execute("DELETE FROM deposits")
+            seed(platform.db, 90)
+            assert content(platform) == content(lite)
+            assert platform.audit().balances
+            assert inspect(load(platform.file)).mistakes == []
+            again = run_setup(platform, "90")
+            again.communicate(timeout=30)
+            assert again.returncode == 0
+            assert content(platform) == content(lite)
+        finally:
+            platform.close()
 
 
 def test_more_people_may_be_asked_for_later(made: Callable[..., Platform]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from tenfold.sharding.claiming import Claiming
 from tenfold.sharding.ports import Chance, Reply, Send, SendMany, Steps
 from tenfold.sharding.reserve import KEEP, RELEASING, Claim, Reservations, Settlement, Transaction
-from tenfold.sharding.writes import Writes
-
-_Seen = tuple[Send, list[tuple[object, ...]]]
+from tenfold.sharding.transactions import Transactions
 
 
 class NoVerdict(Reservations):
@@ -39,12 +39,14 @@ class FreedBeforeTheRowHasGone(Reservations):
 class FreesWhoeverHoldsIt(Reservations):
     """The mark on a value that goes is put on whatever reservation the value has, another row's too."""
 
-    def _until(self, claim: Claim, token: str, tx: Transaction, attempt: Send, taken: str | None) -> Steps[bool]:
+    def _until(
+        self, claim: Claim, settlement: Settlement, tx: Transaction, attempt: Send, taken: str | None
+    ) -> Steps[bool]:
         if taken is None:
             sql, rule, _ = attempt.sql.partition(" AND owner_bucket = ?")
             assert rule
             attempt = Send(attempt.shard, sql, list(attempt.params)[:-1])
-        return (yield from super()._until(claim, token, tx, attempt, taken))
+        return (yield from super()._until(claim, settlement, tx, attempt, taken))
 
 
 class AbsentIsNeverReserved(Reservations):
@@ -63,30 +65,30 @@ class NothingIsSwept(Reservations):
         return 0
 
 
-class WrittenBeforeReserved(Writes):
+class WrittenBeforeReserved(Claiming):
     """The row comes first, its reservation after the commit."""
 
-    def _settled(
-        self, settlement: Settlement, write: Send | SendMany, rows: int, tx: Transaction | None, seen: _Seen | None
+    def settled(
+        self, settlement: Settlement, write: Send | SendMany, rows: range, tx: Transaction | None, seen: Any
     ) -> Steps[Reply]:
         own = tx if tx is not None else Transaction()
-        yield from self.enter(own, write.shard)
+        yield from self.transactions.enter(own, write.shard)
         reply: Reply = yield write
         if tx is None:
-            yield from self.commit(own)
-        yield from self.reservations.make(settlement, own)
-        yield from self.reservations.confirm(settlement)
+            yield from self.transactions.commit(own)
+        yield from self.transactions.reservations.make(settlement, own)
+        yield from self.transactions.reservations.confirm(settlement)
         return reply
 
 
-class RowsAreNotLookedAtAgain(Writes):
+class RowsAreNotLookedAtAgain(Claiming):
     """What the probe saw is believed, though it held no lock."""
 
-    def _write(self, settlement: Settlement, write: Send | SendMany, rows: int, seen: _Seen | None) -> Steps[Reply]:
+    def _write(self, settlement: Settlement, write: Send | SendMany, rows: range, seen: Any) -> Steps[Reply]:
         return (yield from super()._write(settlement, write, rows, None))
 
 
-class ConfirmedBeforeTheCommit(Writes):
+class ConfirmedBeforeTheCommit(Transactions):
     """The reservation is kept before it is certain that the row is."""
 
     def commit(self, tx: Transaction) -> Steps[None]:
@@ -104,10 +106,13 @@ class Mutant:
     switches: int
     faults: int
     reservations: type[Reservations] = Reservations
-    writes: type[Writes] = Writes
+    claiming: type[Claiming] = Claiming
+    transactions: type[Transactions] = Transactions
     slow: bool = False
 
 
+PROTOCOL = Mutant("", 0, 0)
+"""With all its rules."""
 MUTANTS = {
     "no verdict": Mutant("two sign-ups on two shards", 0, 1, NoVerdict),
     "verdict is only read": Mutant("two sign-ups on two shards", 1, 0, VerdictIsOnlyRead),
@@ -115,7 +120,7 @@ MUTANTS = {
     "absent is never reserved": Mutant("away and back while it is deleted", 3, 0, AbsentIsNeverReserved),
     "frees whoever holds it": Mutant("away, another's, and back", 3, 0, FreesWhoeverHoldsIt, slow=True),
     "nothing is swept": Mutant("a transaction that rolls back", 0, 1, NothingIsSwept),
-    "written before reserved": Mutant("two sign-ups on two shards", 1, 0, writes=WrittenBeforeReserved),
-    "rows are not looked at again": Mutant("one renamed twice at once", 1, 0, writes=RowsAreNotLookedAtAgain),
-    "confirmed before the commit": Mutant("two sign-ups on two shards", 0, 1, writes=ConfirmedBeforeTheCommit),
+    "written before reserved": Mutant("two sign-ups on two shards", 1, 0, claiming=WrittenBeforeReserved),
+    "rows are not looked at again": Mutant("one renamed twice at once", 1, 0, claiming=RowsAreNotLookedAtAgain),
+    "confirmed before the commit": Mutant("two sign-ups on two shards", 0, 1, transactions=ConfirmedBeforeTheCommit),
 }

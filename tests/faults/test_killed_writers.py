@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
@@ -11,17 +12,24 @@ import pytest
 
 from tests.faults.conftest import LONG
 from tests.faults.writers import ADDRESSES, FORK, sign_up_at_once, write_for_ever
-from tests.sharding.engine.sites import Site
+from tests.sharding.engine.sites import Site, mariadb_site
 
 WAITS = "lock_wait_s = 0.3\npool_wait_s = 30.0"
 
 
-@pytest.fixture
-def site(memory: Path) -> Site:
-    """Three shards in memory; who waits for a dead writer's value settles it after 0.3 s."""
-    made = Site(memory / "site")
-    made.write(settings=WAITS)
-    return made.set_up()
+@pytest.fixture(params=["sqlite", "mariadb"])
+def site(request: pytest.FixtureRequest, memory: Path) -> Iterator[Site]:
+    """Three shards in memory, or on three servers; who waits for a dead writer's value settles it after 0.3 s."""
+    if request.param == "sqlite":
+        yield _patient(Site(memory / "site"))
+        return
+    with mariadb_site(memory / "site", request.getfixturevalue("three_servers")) as made:
+        yield _patient(made)
+
+
+def _patient(site: Site) -> Site:
+    site.write(settings=WAITS)
+    return site.set_up()
 
 
 @pytest.mark.timeout(3600 if LONG else 60)

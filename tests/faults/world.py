@@ -1,7 +1,7 @@
-"""Statements run step by step, in any order, stopped anywhere: a model checker over real SQLite files. Edge.
+"""Statements run step by step, in any order, stopped anywhere: a model checker over real databases. Edge.
 
 An `Actor` is one writer: the generator of a statement or of a transaction. The world performs its effects
-one at a time, each actor on connections of its own, so that locks are SQLite's. Which actor goes next, and
+one at a time, each actor on connections of its own, so that locks are the engine's. Which actor goes next, and
 whether one dies or loses its connection first, is asked of a `Schedule`: an exhaustive one goes through
 every answer (with at most so many switches between actors that could go on, as in Musuvathi and Qadeer,
 "Iterative context bounding"), a random one draws them from a seed.
@@ -13,7 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -21,14 +21,22 @@ from typing import Any, Protocol
 
 from tenfold.errors import NodeDown, NodeError, TenfoldError
 from tenfold.sharding.buckets import BucketMap, first_fill
-from tenfold.sharding.catalog import ON_EVERY_SHARD, ON_THE_CATALOG
+from tenfold.sharding.catalog import on_every_shard, on_the_catalog
+from tenfold.sharding.claiming import Claiming
+from tenfold.sharding.dialects import SQLITE, Dialect
+from tenfold.sharding.engine.mysql import MysqlDriver
+from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.sqlite import SqliteDriver
 from tenfold.sharding.execute import Catalog, Executor
 from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.sharding.layout import Grouped, Layout
-from tenfold.sharding.ports import Begin, Chance, Commit, Drawn, Effect, Gather, Pause, Rollback, Send, SendMany, Steps
+from tenfold.sharding.ports import Begin, Chance, Commit, Drawn, Driver, Effect, Pause, Rollback, Send, SendMany, Steps
 from tenfold.sharding.reserve import KEPT, RESERVE, Reservations, Transaction, claim_of
+from tenfold.sharding.transactions import Transactions
 from tenfold.sharding.writes import Writes
+from tenfold.topology.addresses import mysql_address
+from tenfold.topology.model import Engine
+from tests.mariadb import PASSWORD
 from tests.sharding.engine.sites import broken_rules
 
 SHARDS = ("shard_0", "shard_1")
@@ -37,7 +45,23 @@ RENAME = "UPDATE users SET email = ? WHERE id = ?"
 LEAVE = "DELETE FROM users WHERE id = ?"
 LAYOUT = Layout({"users": Grouped("users", "user", "id", ("email",), False)}, SHARDS, "shard_0")
 OWNERS = first_fill(dict.fromkeys(SHARDS, 1))
+USERS = {
+    Engine.SQLITE: "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT)",
+    Engine.MYSQL: "CREATE TABLE users (id BIGINT PRIMARY KEY, email VARCHAR(60)"
+    " CHARACTER SET ascii COLLATE ascii_nopad_bin) ENGINE = InnoDB",
+}
 Program = Callable[[Executor], Steps[Any]]
+
+
+class Rules(Protocol):
+    """The classes that the protocol is made of."""
+
+    @property
+    def reservations(self) -> type[Reservations]: ...
+    @property
+    def claiming(self) -> type[Claiming]: ...
+    @property
+    def transactions(self) -> type[Transactions]: ...
 
 
 class Schedule(Protocol):
@@ -52,29 +76,34 @@ class Actor:
     """One writer. outcome: "", then "dead", or of each statement "ok" or the name of its error."""
 
     steps: Steps[Any]
-    drivers: dict[str, SqliteDriver]
+    drivers: dict[str, Driver]
     effect: Effect | None = None
     open: set[str] = field(default_factory=set)
+    # Shards on which its transaction went with the connection, and it has not rolled back yet.
+    lost: set[str] = field(default_factory=set)
     blocked: bool = False
     outcome: str = ""
 
 
 class World:
-    """Two shards, emptied before each run."""
+    """Two shards, emptied before each run.
 
-    def __init__(self, root: Path, actors: int) -> None:
-        self._paths = {shard: root / f"{shard}.db" for shard in SHARDS}
-        self._look = {shard: SqliteDriver(shard, path, 0, mode="rwc") for shard, path in self._paths.items()}
+    opened   a new connection to a shard, which waits for no lock
+    dialect  of the shards. SQLite locks a whole file, so what a transaction does inside is nobody else's business;
+             InnoDB locks rows, so there another writer may come between any two statements.
+    """
+
+    def __init__(self, opened: Callable[[str], Driver], dialect: Dialect, actors: int) -> None:
+        self._dialect = dialect
+        self._look = {shard: opened(shard) for shard in SHARDS}
         for driver in self._look.values():
             for statement in (
-                *ON_EVERY_SHARD,
-                *ON_THE_CATALOG,
-                "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT)",
+                *on_every_shard(dialect).values(),
+                *on_the_catalog(dialect).values(),
+                USERS[dialect.engine],
             ):
                 driver.execute(statement, ())
-        self._drivers = [
-            {shard: SqliteDriver(shard, path, 0) for shard, path in self._paths.items()} for _ in range(actors + 1)
-        ]
+        self._drivers = [{shard: opened(shard) for shard in SHARDS} for _ in range(actors + 1)]
         self._now_s, self._tokens = 0.0, 0
         self.actors: list[Actor] = []
 
@@ -82,12 +111,14 @@ class World:
         for driver in [*self._look.values(), *(d for drivers in self._drivers for d in drivers.values())]:
             driver.close()
 
-    def executor(self, reservations: type[Reservations], writes: type[Writes], wait_s: float) -> Executor:
+    def executor(self, rules: Rules, wait_s: float) -> Executor:
         """A router over the two shards, with the rules of these classes."""
-        catalog = Catalog("c", BucketMap(1, OWNERS), LAYOUT, {})
+        catalog = Catalog("c", BucketMap(1, OWNERS), replace(LAYOUT, dialect=self._dialect), {})
         made = Executor(catalog, threading.Lock(), wait_s)
-        made.reservations = reservations(OWNERS.__getitem__, wait_s)
-        made.writes = writes(catalog.map, {}, made.ids, made.reservations)
+        made.reservations = rules.reservations(OWNERS.__getitem__, wait_s, self._dialect)
+        made.writes = Writes(catalog.map, {}, made.ids, made.reservations, made.layout)
+        made.writes.transactions = rules.transactions(made.ids, made.reservations)
+        made.writes.claiming = rules.claiming(made.writes.transactions, self._dialect)
         self._now_s = 1000.0
         for steps in (*(made.plan(sql) for sql in (SIGN_UP, RENAME, LEAVE)), made.ids.draw(None, None)):
             self._finish(steps)
@@ -136,6 +167,8 @@ class World:
         shard = getattr(actor.effect, "shard", "")
         if shard in actor.open:  # the connection is gone, and its transaction with it
             actor.open.discard(shard)
+            if not isinstance(actor.effect, Commit | Rollback):
+                actor.lost.add(shard)
             actor.drivers[shard].rollback()
             self._wake()
         if isinstance(actor.effect, Rollback):  # never fails
@@ -147,10 +180,10 @@ class World:
         """Perform the pending effect, and after it all that nobody else can see."""
         try:
             resume = partial(actor.steps.send, self._perform(actor))
-        except NodeError:
-            actor.blocked = True
-            return
         except TenfoldError as error:
+            if "stayed locked" in str(error):
+                actor.blocked = True
+                return
             resume = partial(actor.steps.throw, error)
         self._resume(actor, resume)
 
@@ -161,7 +194,8 @@ class World:
             self._end(actor, " ".join(stop.value) if isinstance(stop.value, list) else "done")
         else:
             effect = actor.effect
-            inside = isinstance(effect, Send | SendMany) and effect.shard in actor.open and not effect.aside
+            whole = self._dialect is SQLITE
+            inside = whole and isinstance(effect, Send | SendMany) and effect.shard in actor.open and not effect.aside
             if inside or isinstance(effect, Chance):
                 self._go(actor)
 
@@ -198,8 +232,14 @@ class World:
         if isinstance(effect, Pause):
             self._now_s += effect.seconds
             return None
-        assert effect is not None and not isinstance(effect, Gather)
+        assert isinstance(effect, Send | SendMany | Begin | Commit | Rollback)
         driver = actor.drivers[effect.shard]
+        if effect.shard in actor.lost and not getattr(effect, "aside", False):
+            if isinstance(effect, Commit | Rollback):
+                actor.lost.discard(effect.shard)
+            if not isinstance(effect, Rollback):
+                raise NodeDown("the transaction went with its connection")
+            return None
         if isinstance(effect, Begin):
             driver.begin()
             actor.open.add(effect.shard)
@@ -241,6 +281,24 @@ class World:
             bucket = bucket_of(user_id, KeyType.INTEGER)
             if held.get(claim_of("users", "email", email, KeyType.TEXT, bucket).digest) != bucket:
                 yield f"{email} has a user, and no reservation leads to it"
+
+
+def on_files(root: Path) -> Callable[[str], Driver]:
+    """Opens shards that are SQLite files."""
+    return lambda shard: SqliteDriver(shard, root / f"{shard}.db", 0, mode="rwc")
+
+
+def on_servers(databases: Sequence[str]) -> Callable[[str], Driver]:
+    """Opens shards that are MariaDB databases, by their addresses."""
+    urls = dict(zip(SHARDS, databases, strict=True))
+
+    def opened(shard: str) -> Driver:
+        host, port, user, database = mysql_address(urls[shard])
+        driver = MysqlDriver(MysqlOptions(shard, host, port, user, database, PASSWORD.encode()))
+        driver.execute("SET innodb_lock_wait_timeout = 0", ())
+        return driver
+
+    return opened
 
 
 def user_on(shard: str, nth: int = 0) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mariadb import Server, fresh_databases
 from tests.system.ledger import Ledger
 
 TREE = Path(__file__).resolve().parents[2]
@@ -47,3 +48,17 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterato
         yield platform
     finally:
         platform.stop()
+
+
+@pytest.fixture(scope="module")
+def ledger_on_mariadb(
+    tmp_path_factory: pytest.TempPathFactory, installed: Path, three_servers: list[Server]
+) -> Iterator[Ledger]:
+    """The same on three MariaDB servers: its file is the shipped one, with other addresses."""
+    with fresh_databases(three_servers, 3) as databases:
+        platform = Ledger(tmp_path_factory.mktemp("mariadb"), installed, USERS, databases)
+        try:
+            platform.start()
+            yield platform
+        finally:
+            platform.stop()

@@ -12,7 +12,7 @@ from tenfold.runtime.life import State
 from tenfold.runtime.probe import status_of
 from tenfold.runtime.programs import Address, Program, cache_url
 from tenfold.runtime.record import Entry
-from tenfold.topology.model import Cache, Topology
+from tenfold.topology.model import Cache, Engine, Topology
 
 # Below the time that the prober waits, so that we can still say why.
 TIMEOUT_S = 1.5
@@ -59,23 +59,38 @@ async def _why_silent(address: Address) -> str:
     return f"accepts connections and does not answer within {TIMEOUT_S:g} s"
 
 
+SHARD_TIMEOUT_S = 2.0
+_SIZES = {
+    # Of a table, for without one SQLite does not even look at the file; what it answers is not used.
+    Engine.SQLITE: "SELECT COUNT(*) FROM (SELECT 1 FROM sqlite_master LIMIT 1)",
+    Engine.MYSQL: "SELECT SUM(data_length + index_length) FROM information_schema.tables"
+    " WHERE table_schema = DATABASE()",
+}
+
+
 def shards(topology: Topology) -> dict[str, Question]:
-    """For each shard: open a connection that may only read, and SELECT 1."""
+    """For each shard: open a connection, read a little, and say how large it is."""
     return {name: Aside(_shard(topology, name)) for name in topology.database.shards}
 
 
 def _shard(topology: Topology, shard: str) -> Callable[[], Answer]:
+    engine = topology.database.engine
+    # A server that hangs is found out soon, however patient the application is.
+    patience = {"connect_s": SHARD_TIMEOUT_S, "statement_s": SHARD_TIMEOUT_S}
+    asked = topology.model_copy(update={"database": topology.database.model_copy(update=patience)})
+
     def ask() -> Answer:
         # Here, not above: they bring the parser of SQL, which takes longer to import than the agent may take to answer.
         from tenfold.sharding.engine.router import opener
         from tenfold.sharding.engine.sqlite import sqlite_path
 
-        driver = opener(topology, shard, mode="ro")()
+        driver = opener(asked, shard, mode="ro")()
         try:
-            # Of a table, for without one SQLite does not even look at the file.
-            driver.execute("SELECT 1 FROM sqlite_master LIMIT 1", ())
+            size = driver.execute(_SIZES[engine], ()).rows[0][0]
         finally:
             driver.close()
+        if engine is Engine.MYSQL:
+            return Answer(size_bytes=int(size or 0))
         path = sqlite_path(topology.database.shards[shard].url, topology.root)
         # What is in the write-ahead log belongs to the shard as well.
         files = [path, path.with_name(f"{path.name}-wal")]
