@@ -39,7 +39,7 @@ ENGINE ?= both
 oracle:          ## ask one database and the shards the same, 100,000 times; SEED, ENGINE=sqlite or mysql, ROUNDS=5: longer
 	@$(PYTHON) tools/setup.py dev --servers
 	@TENFOLD_ORACLE_STATEMENTS=$$(($(STATEMENTS) * $(ROUNDS))) TENFOLD_ORACLE_SEED=$(SEED) TENFOLD_ORACLE_ENGINE=$(ENGINE) \
-	  $(BIN)/pytest -n 2 --dist loadfile --timeout 0 tests/sharding/oracle
+	  $(BIN)/pytest -n 2 --dist loadfile --timeout $$((3600 * $(ROUNDS))) tests/sharding/oracle
 
 clean:           ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,16 @@ import pytest
 from tests.mariadb import Server, pattern, shared_directory
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests want shown (`record_property("shown", text)`): what a parallel worker prints is lost."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, text in report.user_properties:
+                if name == "shown" and report.when == "call":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(str(text))
+
+
 @pytest.fixture(scope="session")
 def mariadb_pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a server that never ran, for `tests.mariadb.Server`."""

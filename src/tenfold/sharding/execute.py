@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from tenfold.errors import CrossShardError, NodeError, RoutingError, StatementError, TenfoldError
+from tenfold.errors import ConfigError, CrossShardError, NodeError, RoutingError, StatementError, TenfoldError
 from tenfold.sharding import planner
 from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.constraints import table_names
@@ -18,7 +18,7 @@ from tenfold.sharding.placing import Placing
 from tenfold.sharding.plan import ByKey, Everywhere, Plan
 from tenfold.sharding.plancache import Kept, Normal, normal, same_way
 from tenfold.sharding.ports import Emit, Params, Reply, Send, SendMany, Steps
-from tenfold.sharding.reads import Reads, stream_one
+from tenfold.sharding.reads import Reads, StaleShape, stream_one
 from tenfold.sharding.reserve import Reservations, Transaction
 from tenfold.sharding.schema import read_shape
 from tenfold.sharding.shapes import TableShape
@@ -70,9 +70,9 @@ class Executor:
             return None
         return self.catalog.map.owners[bucket_of(value(route.sources[0], params), route.key_type)], plan.sql
 
-    def execute(self, sql: str, params: Params, tx: Transaction | None) -> Steps[Reply]:
-        """Run one statement, in the caller's transaction if there is one."""
-        plan, params = yield from self._planned(sql, params)
+    def execute(self, sql: str, given: Params, tx: Transaction | None, *, again: bool = True) -> Steps[Reply]:
+        """Run one statement, in the caller's transaction if there is one. again: whether it may be planned anew."""
+        plan, params = yield from self._planned(sql, given)
         if plan.inserting:
             return (yield from self.writes.insert(plan, [params], tx))
         if isinstance(plan.route, Everywhere):
@@ -82,7 +82,11 @@ class Executor:
             if plan.writes:
                 return (yield from self.writes.change_on(plan, params, shards, tx))
             _refuse_in_transaction(tx, shards)
-            return (yield from self.reads.answer(plan, params, shards, tx))
+            try:
+                return (yield from self.reads.answer(plan, params, shards, tx))
+            except StaleShape as stale:
+                self._again(stale, again)
+                return (yield from self.execute(sql, given, tx, again=False))
         if plan.changing:
             assert bucket is not None  # noqa: S101  # only tables of a group have reserved values
             return (yield from self.writes.change(plan, params, shards[0], bucket, tx))
@@ -93,7 +97,7 @@ class Executor:
             reply.lastrowid = None  # else it is that of whatever was inserted last on this connection
         return reply
 
-    def stream(self, sql: str, params: Params, tx: Transaction | None) -> Steps[Reply]:
+    def stream(self, sql: str, params: Params, tx: Transaction | None, *, again: bool = True) -> Steps[Reply]:
         """Run one statement and hand its rows on as they come, as `Emit`s; the reply has none."""
         plan = yield from self.planned(sql)
         if plan.kind is not Kind.SELECT:
@@ -103,7 +107,11 @@ class Executor:
         shards, _, anywhere = yield from self.placing.place(plan, params, tx)
         if len(shards) > 1:
             _refuse_in_transaction(tx, shards)
-            yield from self.reads.stream(plan, params, shards, tx)
+            try:
+                yield from self.reads.stream(plan, params, shards, tx)
+            except StaleShape as stale:  # before any row of it was handed on
+                self._again(stale, again)
+                return (yield from self.stream(sql, params, tx, again=False))
             return Reply()
         if tx is not None and _decides(plan, tx, anywhere):
             yield from self.writes.enter(tx, shards[0])
@@ -179,8 +187,29 @@ class Executor:
             self._plans.put(sql, plan)
         return plan
 
+    def _again(self, stale: StaleShape, again: bool) -> None:
+        """Another process has changed the schema: read the shapes anew, once."""
+        self.forget_shapes()
+        if not again:
+            raise StatementError(
+                f"{stale.table}: {stale.shard} has other columns than another shard",
+                hint="make the schema the same on all shards; `tenfold check --live` names every difference",
+            )
+
     def plan(self, sql: str) -> Steps[Plan]:
-        """Plan a statement. Reads the shape of a table that is met for the first time."""
+        """Plan a statement. Reads the shape of a table that is met for the first time, and those of all tables
+        again before a refusal that rests on what was read long ago: another process may have changed the schema."""
+        known = set(self._shapes)
+        try:
+            return (yield from self._plan(sql))
+        except (RoutingError, StatementError, ConfigError):
+            if not known & set(self._shapes):
+                raise
+            self._tables.clear()
+            self._shapes.clear()
+            return (yield from self._plan(sql))
+
+    def _plan(self, sql: str) -> Steps[Plan]:
         statement = parse(sql, self.layout.dialect)
         known = {}
         shapes = {}

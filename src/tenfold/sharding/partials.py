@@ -153,6 +153,8 @@ def _meant(building: _Building, clauses: Clauses, piece: Piece, node: exp.Expr) 
 def _add_group(building: _Building, piece: Piece, node: exp.Expr) -> None:
     if isinstance(node, exp.Literal | exp.Placeholder | exp.Null) or next(aggregates_in(node), None) is not None:
         raise _Unknown
+    if any(_column(building, column) is None for column in node.find_all(exp.Column)):
+        raise _Unknown  # an alias within an expression
     building.column("key_", str(piece), _declared(building, node))
     building.groups.append(piece)
 

@@ -91,6 +91,8 @@ def normal(sql: str, engine: Engine) -> Normal | None:
     # A sub-query may stand among what the outer one names.
     if not lifted or selects > 1 or (percent and "%" in sql.replace("%s", "")):  # `%%` would be one of two
         return None
+    if engine is Engine.SQLITE and not all(map(_can_be_passed, values)):
+        return None
     return Normal("".join([*pieces, sql[done:]]), tuple(values))
 
 
@@ -99,6 +101,11 @@ def _number(text: str, engine: Engine) -> int | float | Decimal:
         return int(text)
     # MySQL's 1.10 is exact; SQLite's is a float, as is everything with an exponent.
     return Decimal(text) if engine is Engine.MYSQL and "e" not in text.lower() else float(text)
+
+
+def _can_be_passed(item: object) -> bool:
+    """A literal of more than 63 bits is a float to SQLite, or the smallest integer with its minus; no parameter is."""
+    return not isinstance(item, int) or item < 1 << 63
 
 
 def same_way(one: Plan, other: Plan) -> bool:

@@ -67,9 +67,10 @@ def _refuse_connection_state(tree: exp.Expr) -> None:
     for function in tree.find_all(exp.Func):
         name = function_name(function)
         if name in CONNECTION_STATE:
+            lock = "lock" in name
             raise RoutingError(
                 f"{name}() belongs to one connection, and connections are pooled",
-                hint="read result.lastrowid or result.rowcount",
+                hint="lock a row instead, inside a transaction" if lock else "read result.lastrowid or result.rowcount",
             )
 
 

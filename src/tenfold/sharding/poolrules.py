@@ -53,6 +53,15 @@ def rules_of(shard: str, database: Database) -> Rules:
     )
 
 
+_NEVER_S = 1e9
+
+
+def rules_of_turns(database: Database) -> Rules:
+    """How many statements bring rows together at once: half of a pool is left to others."""
+    size = max(1, database.pool_size // 2)
+    return Rules("the scratch database", size, database.pool_wait_s, _NEVER_S, _NEVER_S, _NEVER_S, 0.0)
+
+
 def timed_out(rules: Rules) -> PoolTimeout:
     """What a borrower gets that has waited for nothing."""
     return PoolTimeout(
@@ -103,6 +112,7 @@ class Link(Generic[D]):
     idle_s      since when nobody uses it
     proven      how many failures of the shard it has outlived, as far as is known
     spoiled     it is to be closed, not kept: a borrower has left something on it
+    cut         a call on it was interrupted midway: nothing may be asked on it any more, what came would be old
     """
 
     driver: D
@@ -111,6 +121,7 @@ class Link(Generic[D]):
     idle_s: float
     proven: int
     spoiled: bool = False
+    cut: bool = False
 
 
 @dataclass(slots=True)
@@ -179,7 +190,7 @@ class Shelf(Generic[D]):
 
     def too_old(self, link: Link[D], now_s: float) -> str | None:
         """Why it is to be closed rather than used again; None: it is not."""
-        if link.spoiled:
+        if link.spoiled or link.cut:
             return "cut"
         if self.closed:
             return "end"

@@ -117,6 +117,19 @@ class Emit:
     types: tuple[Any, ...] = ()
 
 
+TURN = "*turn*"
+"""The name among a runner's pools of the turns that a `Turn` waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Wait until few enough others of this process bring rows together, → None; given back with `EndScratch`.
+
+    Such a statement holds connections of several shards while it asks for more. If all were held by its like, none
+    of them could go on.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Scratch:
     """Have a database for temporary tables, for this session alone, → None; then Send(SCRATCH, …) goes there.
@@ -186,7 +199,7 @@ class Pause:
 
 Effect = (
     Send | SendMany | Gather | Begin | Commit | Rollback | Chance | Pause
-    | Open | Fetch | Close | Emit | Scratch | EndScratch
+    | Open | Fetch | Close | Emit | Turn | Scratch | EndScratch
 )  # fmt: skip
 T = TypeVar("T")
 Steps = Generator[Effect, Any, T]

@@ -27,12 +27,16 @@ _COMPARED_ALIKE = {"integer", "uuid"}
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table to be brought, with all its uses and what of it is needed. rank: how few rows that may be."""
+    """A table to be brought, with all its uses and what of it is needed.
+
+    whole  whether that is all columns; rank: how few rows it may be
+    """
 
     name: str
     uses: Sequence[Use]
     shape: TableShape
     columns: Sequence[str]
+    whole: bool
     conditions: Sequence[str]
     rank: int
 
@@ -65,15 +69,17 @@ def _table(statement: Statement, analysis: Analysis, uses: list[Use]) -> _Table:
     rank = 0 if alone and (alone.bound or alone.member.get(key)) else 1 if conditions else 2
     if isinstance(use.placed, Referenced):
         rank = 1
-    return _Table(use.placed.table, uses, use.shape, _needed(statement.tree, use.shape), conditions, rank)
+    named = _needed(statement.tree, use.shape)
+    columns = named or [column.name for column in use.shape.columns.values()]
+    return _Table(use.placed.table, uses, use.shape, columns, not named, conditions, rank)
 
 
 def _needed(tree: exp.Expr, shape: TableShape) -> list[str]:
-    """The columns that the statement may mean, as declared; at least one."""
+    """The columns that the statement may mean, as declared, at least one; empty: whatever the table has."""
     stars = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
     natural = any(join.args.get("method") for join in tree.find_all(exp.Join))
     if stars or natural:
-        return [column.name for column in shape.columns.values()]
+        return []
     named = {identifier.name.lower() for identifier in tree.find_all(exp.Identifier)}
     found = [column.name for name, column in shape.columns.items() if name in named]
     return found or [next(iter(shape.columns.values())).name]
@@ -105,7 +111,8 @@ def _part(statement: Statement, layout: Layout, analysis: Analysis, table: _Tabl
     dialect = layout.dialect
     use = table.uses[0]
     among = _among(statement, layout, analysis, table, filled) if table.rank == 2 else None
-    columns = ", ".join(dialect.quoted(name) for name in table.columns)
+    # The table may have a column by now that it had not when its shape was read.
+    columns = "*" if table.whole else ", ".join(dialect.quoted(name) for name in table.columns)
     text = f"SELECT {columns} FROM {dialect.quoted(table.name)}"  # noqa: S608  # quoted names of the schema
     if len(table.uses) == 1:
         text += f" AS {dialect.quoted(use.alias)}"

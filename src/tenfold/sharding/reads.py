@@ -26,14 +26,27 @@ from tenfold.sharding.ports import (
     Send,
     SendMany,
     Steps,
+    Turn,
 )
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.statement import Source, Text, picked, value
 from tenfold.topology.model import Engine
 
+
+class StaleShape(Exception):
+    """A shard's table has other columns than the plan was made for. Caught by the executor, which plans again."""
+
+    def __init__(self, table: str, shard: str) -> None:
+        super().__init__(table, shard)
+        self.table, self.shard = table, shard
+
+
 BATCH = 1000
 """Rows that are read from a shard at a time."""
 _MOST_ROWS = 2**63 - 1
+# CREATE TABLE … AS SELECT is strict with values that a SELECT only warns of ('a' = 1); the values themselves fit.
+_LENIENT = "SET @tf_sql_mode = @@sql_mode, SESSION sql_mode = ''"
+_STRICT = "SET SESSION sql_mode = @tf_sql_mode"
 _AMONG = 10_000
 """Up to so many values a table is asked for the rows that have one of them; beyond it, for all of its rows."""
 _LISTED = 500
@@ -136,37 +149,54 @@ class Reads:
     # --- staged ---
 
     def _fill_scratch(self, staged: Staged, params: Params, tx: Transaction | None) -> Steps[None]:
-        home = staged.home or self.placing.layout.shards[0]
-        yield Scratch(home)
+        """Bring all parts together. What the shards are first asked for is asked before the scratch database is
+        taken: a shard that hangs must not hold connections of the one where the scratch database is."""
+        home = staged.home or (tx.shard if tx is not None else None) or self.placing.layout.shards[0]
         left = self.pull_rows
+        taken = False
+        yield Turn()
         for part in staged.parts:
-            left -= yield from self._fill(part, params, home, left, tx)
+            opened: Sequence[tuple[Open, Opened]] = ()
+            if not taken and part.among is None:
+                opened = yield from self._opened(self._elsewhere((yield from self._reads(part, params, home)), home))
+            if not taken:
+                yield from self._scratch(home)
+                taken = True
+            left -= yield from self._fill(part, params, home, left, opened)
+        if not taken:
+            yield from self._scratch(home)
+
+    def _scratch(self, home: str) -> Steps[None]:
+        yield Scratch(home)
+        if self.placing.layout.dialect.engine is Engine.MYSQL:
+            yield Send(SCRATCH, _LENIENT)
 
     def _leave_scratch(self, staged: Staged) -> Steps[None]:
         dialect = self.placing.layout.dialect
         if dialect.engine is Engine.MYSQL and staged.parts:
             names = ", ".join(dialect.quoted(part.table) for part in staged.parts)
             yield Send(SCRATCH, f"DROP TEMPORARY TABLE {names}")
+            yield Send(SCRATCH, _STRICT)
         yield EndScratch(clean=True)
 
-    def _fill(self, part: Part, params: Params, home: str, left: int, tx: Transaction | None) -> Steps[int]:
-        """Make one scratch table; → how many rows it has."""
+    def _fill(
+        self, part: Part, params: Params, home: str, left: int, opened: Sequence[tuple[Open, Opened]]
+    ) -> Steps[int]:
+        """Make one scratch table; → how many rows it has. opened: what is being read for it already."""
         dialect = self.placing.layout.dialect
         table = dialect.quoted(part.table)
-        reads = yield from self._reads(part, params)
+        reads = yield from self._reads(part, params, home)
         declared = ", ".join(f"{dialect.quoted(name)} {kind}" for name, kind in part.columns)
         count = 0
         own = next((read for read in reads if read.shard == home), None)
         if dialect.engine is Engine.SQLITE:
             yield Send(SCRATCH, f"CREATE TABLE {table} ({declared})")
-        elif own is not None and tx is None:
-            # The rows of this very shard come with the table, but for those that a transaction has not committed yet:
-            # another connection does not see them.
+        elif own is not None:
+            # The rows of this very shard come with the table: afterwards it hides the one that they are in.
             made: Reply = yield Send(
                 SCRATCH, f"CREATE TEMPORARY TABLE {table} AS {own.sql} LIMIT {left + 1}", own.params
             )
             count = made.rowcount
-            reads = [read for read in reads if read is not own]
         elif all(kind for _, kind in part.columns):
             yield Send(SCRATCH, f"CREATE TEMPORARY TABLE {table} ({declared})")
         else:
@@ -174,30 +204,45 @@ class Reads:
             yield Send(SCRATCH, f"CREATE TEMPORARY TABLE {table} AS {part.text.sql} LIMIT 0", values)
         self._refuse_more(part, count, left)
         insert = f"INSERT INTO {table} VALUES ({', '.join('?' for _ in part.columns)})"  # noqa: S608
-        return count + (yield from self._copy(part, reads, insert, left - count))
+        waiting = [] if opened else self._elsewhere(reads, home)
+        while opened or waiting:
+            if not opened:
+                # A shard is read by one statement at a time, as a transaction has only one connection there.
+                now = {read.shard: read for read in reversed(waiting)}
+                waiting = [read for read in waiting if read is not now[read.shard]]
+                opened = yield from self._opened(list(now.values()))
+            count += yield from self._copy(part, opened, insert, left - count)
+            opened = ()
+        return count
 
-    def _copy(self, part: Part, reads: Sequence[Open], insert: str, left: int) -> Steps[int]:
-        """Read from several shards at once and write into the scratch table as rows come."""
+    def _elsewhere(self, reads: Sequence[Open], home: str) -> list[Open]:
+        """Those whose rows must be sent to the scratch database."""
+        sqlite = self.placing.layout.dialect.engine is Engine.SQLITE
+        return [read for read in reads if sqlite or read.shard != home]
+
+    def _opened(self, reads: Sequence[Open]) -> Steps[list[tuple[Open, Opened]]]:
+        if not reads:
+            return []
+        opened: list[Opened] = yield Gather(reads)
+        return list(zip(reads, opened, strict=True))
+
+    def _copy(self, part: Part, opened: Sequence[tuple[Open, Opened]], insert: str, left: int) -> Steps[int]:
+        """Read from several shards at once and write into the scratch table as rows come; → how many."""
         count = 0
-        waiting = list(reads)
-        while waiting:
-            # A shard is read by one statement at a time, as a transaction has only one connection there.
-            now = [
-                next(read for read in waiting if read.shard == shard)
-                for shard in dict.fromkeys(r.shard for r in waiting)
-            ]
-            waiting = [read for read in waiting if read not in now]
-            opened: list[Opened] = yield Gather(now)
-            open_now = [one.number for one in opened]
-            while open_now:
-                batches = yield Gather([Fetch(number, BATCH) for number in open_now])
-                for rows in batches:
-                    count += len(rows)
-                    self._refuse_more(part, count, left)
-                    if rows:
-                        yield SendMany(SCRATCH, insert, rows)
-                open_now = [number for number, rows in zip(open_now, batches, strict=True) if rows]
-            yield Close([one.number for one in opened])
+        names = tuple(name for name, _ in part.columns)
+        for read, one in opened:
+            if one.columns != names:
+                raise StaleShape(part.table, read.shard)
+        open_now = [one.number for _, one in opened]
+        while open_now:
+            batches = yield Gather([Fetch(number, BATCH) for number in open_now])
+            for rows in batches:
+                count += len(rows)
+                self._refuse_more(part, count, left)
+                if rows:
+                    yield SendMany(SCRATCH, insert, rows)
+            open_now = [number for number, rows in zip(open_now, batches, strict=True) if rows]
+        yield Close([one.number for _, one in opened])
         return count
 
     def _refuse_more(self, part: Part, count: int, left: int) -> None:
@@ -209,8 +254,8 @@ class Reads:
             hint="add conditions that leave fewer rows, best on the shard key; or raise database.pull_rows",
         )
 
-    def _reads(self, part: Part, params: Params) -> Steps[list[Open]]:
-        """What is sent to which shard for a part."""
+    def _reads(self, part: Part, params: Params, home: str) -> Steps[list[Open]]:
+        """What is sent to which shard for a part; to `home` in one piece."""
         values = picked(part.text, params)
         shards = self.placing.of_route(part.where, params)
         if part.among is None:
@@ -227,9 +272,10 @@ class Reads:
                 if shard in wanted:
                     wanted[shard].append(key)
         return [
-            Open(shard, *self._listed(part.text.sql, among, values, owned[start : start + _LISTED]))
+            Open(shard, *self._listed(part.text.sql, among, values, owned[start : start + size]))
             for shard, owned in wanted.items()
-            for start in range(0, len(owned), _LISTED)
+            for size in (len(owned) or 1 if shard == home else _LISTED,)
+            for start in range(0, len(owned), size)
         ]
 
     def _listed(self, sql: str, among: Among, values: Params, keys: Sequence[Any]) -> tuple[str, Params]:

@@ -162,7 +162,7 @@ def _merged(statement: Statement, clauses: Clauses, found: Local, where: Route) 
     head = ", ".join([str(clauses.head), *(f"{sql} AS tf_sort_{at}" for at, sql in enumerate(added))])
     text = text_of(f"{head} {clauses.body}", statement.positional)
     listed = _listed(statement, clauses, found, head) if isinstance(where, ByKeys) else None
-    return Merged(text, tuple(keys), len(added), *limits, listed)
+    return Merged(text, tuple(keys), len(added), limits[0], limits[1], listed)
 
 
 def _listed(statement: Statement, clauses: Clauses, found: Local, head: str) -> Listed | None:

@@ -202,8 +202,10 @@ def _number_parameters(sql: str, tokens: Sequence[Token]) -> tuple[str, int]:
         if token.token_type is TokenType.PLACEHOLDER:
             if following and following.start == token.end + 1 and following.token_type is TokenType.NUMBER:
                 raise RoutingError("numbered parameters (?1) are not supported", hint="write ? or :name")
-            pieces += [sql[done : token.start], f":{_NUMBERED}{count} "]  # the space, for `x=?AND`
-            done, count = token.end + 1, count + 1
+            done_at = token.end + 1
+            apart = " " if sql[done_at : done_at + 1].isalnum() else ""  # for `x=?AND`
+            pieces += [sql[done : token.start], f":{_NUMBERED}{count}{apart}"]
+            done, count = done_at, count + 1
         elif token.token_type is TokenType.COLON and following and following.start == token.end + 1:
             named = True
             if following.text.startswith(_OWN):
@@ -215,14 +217,14 @@ def _number_parameters(sql: str, tokens: Sequence[Token]) -> tuple[str, int]:
     return "".join([*pieces, sql[done:]]), count
 
 
-_MARKER = re.compile(rf":{_NUMBERED}([0-9]+) ?")
+_MARKER = re.compile(rf":{_NUMBERED}([0-9]+)")
 
 
 def text_of(numbered: str, positional: int) -> Text:
     """A text made of pieces of `Statement.numbered`, as shards take it. positional: as in the Statement."""
     if not positional:
         return Text(numbered.replace(f":{_NAMED}", ":"))
-    return Text(_MARKER.sub("? ", numbered), tuple(int(slot) for slot in _MARKER.findall(numbered)))
+    return Text(_MARKER.sub("?", numbered), tuple(int(slot) for slot in _MARKER.findall(numbered)))
 
 
 def picked(text: Text, params: Params) -> Params:

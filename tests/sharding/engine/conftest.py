@@ -39,6 +39,15 @@ def db(site: Site) -> Iterator[tenfold.Database]:
         yield handle
 
 
+@pytest.fixture(params=["pymysql", "mysqlclient"])
+def library(request: pytest.FixtureRequest) -> str:
+    """What speaks to a server: each of the two where both are installed."""
+    name: str = request.param
+    if name == "mysqlclient":
+        pytest.importorskip("MySQLdb", reason="mysqlclient is not installed")
+    return name
+
+
 @pytest.fixture
 def bare_mariadb(three_servers: list[Server], tmp_path: Path) -> Iterator[Site]:
     """A file that names three empty MariaDB databases, each on a server of its own."""

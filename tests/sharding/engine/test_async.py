@@ -205,12 +205,12 @@ def test_a_statement_that_ran_out_of_time_takes_its_transaction_along(site: Site
     async def body(db: tenfold.AsyncDatabase) -> None:
         await db.execute(DEPOSIT, (key, 1))
         started = time.monotonic()
-        with pytest.raises(NodeError, match="was cancelled, and all of it is undone"):  # noqa: PT012
+        with pytest.raises(NodeError, match="was interrupted, and all of it is undone"):  # noqa: PT012
             async with db.transaction() as tx:
                 await tx.execute(DEPOSIT, (key, 2))
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(tx.execute(SLOW_WRITE, (key,)), 0.05)
-                with pytest.raises(NodeError, match="was cancelled"):
+                with pytest.raises(NodeError, match="was interrupted"):
                     await tx.execute(DEPOSIT, (key, 3))
         with pytest.raises(TimeoutError):
             async with db.transaction() as tx:

@@ -27,19 +27,20 @@ from tests.mariadb import ACCOUNT, PASSWORD, Server, fresh_databases
 from tests.support import free_port, wait_for
 
 
-def options_of(server: Server, url: str) -> MysqlOptions:
+def options_of(server: Server, url: str, library: str) -> MysqlOptions:
     """How Tenfold reaches a database of `server`, with short limits."""
     name = url.rpartition("/")[2]
     return MysqlOptions(
-        "shard_0", "127.0.0.1", server.port, ACCOUNT, name, PASSWORD.encode(), connect_s=1, statement_s=5, lock_wait_s=1
-    )
+        "shard_0", "127.0.0.1", server.port, ACCOUNT, name, PASSWORD.encode(), connect_s=1, statement_s=5,
+        lock_wait_s=1, driver=library,
+    )  # fmt: skip
 
 
 @pytest.fixture
-def options(three_servers: list[Server]) -> Iterator[MysqlOptions]:
+def options(three_servers: list[Server], library: str) -> Iterator[MysqlOptions]:
     """An empty database with the table `notes`."""
     with fresh_databases(three_servers[:1], 1) as (url,):
-        options = options_of(three_servers[0], url)
+        options = options_of(three_servers[0], url, library)
         with closing(MysqlDriver(options)) as driver:
             driver.execute(
                 "CREATE TABLE notes (id BIGINT PRIMARY KEY AUTO_INCREMENT, body LONGTEXT, rank INT NOT NULL)", ()
@@ -54,11 +55,11 @@ def driver(options: MysqlOptions) -> Iterator[MysqlDriver]:
 
 
 @pytest.fixture
-def fragile(tmp_path: Path, mariadb_pattern: Path) -> Iterator[tuple[Server, MysqlOptions]]:
+def fragile(tmp_path: Path, mariadb_pattern: Path, library: str) -> Iterator[tuple[Server, MysqlOptions]]:
     """A server of one's own, to be broken."""
     server = Server(tmp_path / "s", mariadb_pattern)
     try:
-        yield server.start(), options_of(server, server.create("d"))
+        yield server.start(), options_of(server, server.create("d"), library)
     finally:
         server.stop()
 
@@ -204,7 +205,7 @@ def test_connecting_and_reading_take_no_more_round_trips_than_they_must(
         assert statements(three_servers[0], driver.commit) == 1
 
 
-def test_a_session_is_pinned_whatever_the_server_is_set_to(tmp_path: Path, mariadb_pattern: Path) -> None:
+def test_a_session_is_pinned_whatever_the_server_is_set_to(tmp_path: Path, mariadb_pattern: Path, library: str) -> None:
     server = Server(
         tmp_path / "s",
         mariadb_pattern,
@@ -213,7 +214,7 @@ def test_a_session_is_pinned_whatever_the_server_is_set_to(tmp_path: Path, maria
     )  # fmt: skip
     try:
         server.start()
-        with closing(MysqlDriver(options_of(server, server.create("d")))) as driver:
+        with closing(MysqlDriver(options_of(server, server.create("d"), library))) as driver:
             (row,) = driver.execute(
                 "SELECT @@sql_mode, @@time_zone, @@character_set_connection, @@character_set_results, @@autocommit, "
                 '@@innodb_lock_wait_timeout, @@lock_wait_timeout, @@max_statement_time, "\\\\", ?',
@@ -461,7 +462,7 @@ def test_what_the_account_may_not_and_what_is_not_there_is_told(options: MysqlOp
 
 
 def test_a_server_that_is_not_there_is_down_at_once(options: MysqlOptions) -> None:
-    with told(NodeDown, "shard_0 does not answer: Connection refused", True):
+    with told(NodeDown, "shard_0 does not answer: (Connection )?refused", True):
         MysqlDriver(replace(options, port=free_port()))
     with told(NodeDown, "shard_0 does not answer: ", True):
         MysqlDriver(replace(options, host="no-such-host.invalid"))
@@ -477,7 +478,7 @@ def test_a_server_that_hangs_is_left_after_the_time_that_the_file_allows(
     begun = time.monotonic()
     with told(NodeDown, "does not answer: no answer in time", True):
         MysqlDriver(options)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 1.5  # mysqlclient connects within whole seconds
     with told(NodeDown, "did not answer within 0.4 s", True):
         driver.execute("SELECT 1", ())
     driver.close()

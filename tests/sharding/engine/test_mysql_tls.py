@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tenfold.errors import ConfigError, NodeError
+from tenfold.errors import ConfigError, NodeDown, NodeError
 from tenfold.sharding.engine.mysql import MysqlDriver
 from tenfold.sharding.engine.mysqloptions import MysqlOptions, mysql_options, tls_context
 from tenfold.topology.model import Topology
@@ -42,7 +42,7 @@ def made_out_to(names: str, folder: Path) -> tuple[Path, Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def encrypted(tmp_path_factory: pytest.TempPathFactory, mariadb_pattern: Path) -> Iterator[MysqlOptions]:
+def certified(tmp_path_factory: pytest.TempPathFactory, mariadb_pattern: Path) -> Iterator[MysqlOptions]:
     """A server whose certificate is made out to localhost, by a CA of its own."""
     folder = tmp_path_factory.mktemp("tls")
     ca, certificate, key = made_out_to("DNS:localhost", folder / "pki")
@@ -55,12 +55,40 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory, mariadb_pattern: Path) -
         server.stop()
 
 
+@pytest.fixture
+def encrypted(certified: MysqlOptions, library: str) -> MysqlOptions:
+    """How it is reached by each library."""
+    return replace(certified, driver=library)
+
+
 def test_a_server_with_the_right_certificate_is_spoken_to_in_secret(encrypted: MysqlOptions) -> None:
     with closing(MysqlDriver(encrypted)) as driver:
         (row,) = driver.execute("SHOW SESSION STATUS LIKE 'Ssl_version'", ()).rows
         assert row[1] in {"TLSv1.2", "TLSv1.3"}
         assert driver.execute("SELECT REPEAT(?, 100000)", ("x",)).rows == (("x" * 100_000,),)
     assert tls_context(encrypted) is tls_context(encrypted)
+
+
+@pytest.mark.parametrize("by", ["the server", "ourselves"])
+def test_an_encrypted_connection_that_is_cut_amid_a_statement_is_lost(encrypted: MysqlOptions, by: str) -> None:
+    with closing(MysqlDriver(encrypted)) as driver, closing(MysqlDriver(encrypted)) as other:
+        ((number,),) = driver.execute("SELECT CONNECTION_ID()", ()).rows
+        cuts = {"the server": lambda: other.execute(f"KILL {number}", ()), "ourselves": driver.close}
+        timer = threading.Timer(0.2, cuts[by])
+        timer.start()
+        with pytest.raises(NodeDown, match=r"was lost|was closed while a statement ran"):
+            driver.execute("SELECT SLEEP(4)", ())
+        timer.join()
+
+
+def test_an_encrypted_connection_that_is_cut_amid_its_rows_is_lost(encrypted: MysqlOptions) -> None:
+    with closing(MysqlDriver(encrypted)) as driver, closing(MysqlDriver(encrypted)) as other:
+        ((number,),) = driver.execute("SELECT CONNECTION_ID()", ()).rows
+        cursor = driver.execute("SELECT REPEAT('x', 60000) FROM seq_1_to_90000", (), stream=True).cursor
+        assert cursor is not None and len(cursor.fetch(2)) == 2
+        other.execute(f"KILL {number}", ())
+        with pytest.raises(NodeDown, match="was lost"):
+            list(iter(lambda: cursor.fetch(1000), ()))
 
 
 def test_a_certificate_made_out_to_another_name_is_not_trusted(encrypted: MysqlOptions) -> None:
@@ -77,8 +105,10 @@ def test_a_certificate_of_another_ca_is_not_trusted(encrypted: MysqlOptions, tmp
         assert not refused.value.retryable
 
 
-def test_a_server_without_tls_is_not_spoken_to_where_the_file_requires_it(three_servers: list[Server]) -> None:
-    plain = MysqlOptions("shard_0", "127.0.0.1", three_servers[0].port, ACCOUNT, "d", PASSWORD.encode(), tls=True)
+def test_a_server_without_tls_is_not_spoken_to_where_the_file_requires_it(
+    encrypted: MysqlOptions, three_servers: list[Server]
+) -> None:
+    plain = replace(encrypted, host="127.0.0.1", port=three_servers[0].port)
     with pytest.raises(NodeError, match="shard_0 offers no TLS") as refused:
         MysqlDriver(plain)
     assert not refused.value.retryable
@@ -117,7 +147,7 @@ def test_the_rows_of_a_server_elsewhere_are_never_sent_in_the_clear() -> None:
         topology("mysql://app@db0/ledger", tls="off")
 
 
-def test_a_server_that_asks_for_the_password_in_the_clear_is_not_given_it() -> None:
+def test_a_server_that_asks_for_the_password_in_the_clear_is_not_given_it(library: str) -> None:
     # What a thief listens with: a greeting, then the request to send the password as it is.
     greeting = b"\x0a5.5.5-10.11.0-MariaDB\0" + struct.pack("<I", 7) + b"12345678\0"
     greeting += struct.pack("<HBHH", 0xF7FE, 45, 2, 0x81BF) + b"\x15" + b"\0" * 10 + b"123456789012\0"
@@ -139,6 +169,8 @@ def test_a_server_that_asks_for_the_password_in_the_clear_is_not_given_it() -> N
         thief.start()
         port = listener.getsockname()[1]
         with pytest.raises(NodeError, match=r"way of authentication|password in the clear"):
-            MysqlDriver(MysqlOptions("shard_0", "127.0.0.1", port, ACCOUNT, "d", b"hunter2", connect_s=2))
+            MysqlDriver(
+                MysqlOptions("shard_0", "127.0.0.1", port, ACCOUNT, "d", b"hunter2", connect_s=2, driver=library)
+            )
         thief.join()
     assert b"app" in heard[0] and b"hunter2" not in b"".join(heard)

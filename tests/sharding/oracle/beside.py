@@ -109,5 +109,5 @@ def ask_after_changes_of_the_schema(pair: Pair) -> None:
             pair.many.execute(change)
             pair.one.run(change)
         for ask in reads:
-            for route in ("execute", "stream"):
+            for route in ("execute", "stream", "async", "dbapi"):
                 _expect(pair, ask, pair.ask_many(Ask(ask.sql, route=route)))

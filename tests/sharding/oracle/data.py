@@ -35,6 +35,13 @@ TIMES = [
         "2024-02-29 12:00", "2024-02-29 12:00:00.000001", "2000-01-01", "2038-01-19 03:14:08",
     )), None,
 ]  # fmt: skip
+TOKENS = [
+    "7f8e0000-0000-4000-8000-00000000000a", "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-1fff-bfff-ffffffffffff", "0a000000-0000-1000-8000-000000000001",
+    "1a000000-0000-1000-8000-000000000000", "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+]  # fmt: skip
+RAW = [b"", b"\x00", b"a", b"A", b"\xff", b"a ", b"ann", b"\xf0\x9f", b"it's", b"\\"]
+WIDE = [0, 1, 7, 42, 2**31, 2**53, 2**53 + 1, 2**63 - 1]
 STAMPS = [datetime.fromisoformat(text) for text in ("2024-03-31 02:30:00.005", "2001-01-01")] + [None]
 CLOCKS = [timedelta(hours=1), timedelta(hours=-2, minutes=-5), timedelta(hours=100, milliseconds=5), timedelta(), None]
 PRICES = ["0.00", "0.10", "0.20", "12.34", "-5.50", "99999.99", "7.00", None]
@@ -70,7 +77,7 @@ class Maker:
         """A value that this column may hold, keys aside."""
         if column == "amount" and self.engine == "sqlite" and self.random.random() < 0.07:
             return self.random.choice([0.5, "x"])  # its columns take anything
-        if column in ("bits", "wide") and self.engine == "sqlite":
+        if table == "kinds" and column in ("bits", "wide") and self.engine == "sqlite":
             return self.random.choice([0, 1, 511, None])
         listed = _LISTED.get((table, column)) or _LISTED["", column]
         return self.number(listed) if column in ("price", "exact") else self.any(listed)
@@ -88,6 +95,8 @@ _LISTED: dict[tuple[str, str], list[Any]] = {
     ("", "fixed"): [b"abc", b"a\x00\x00", b"\x00\x00\x00", b"\xff\x00a", None],
     ("", "wide"): [0, 1, 2**63, 2**64 - 1, None],
     ("", "stamp"): STAMPS, ("", "doc"): ['{"a": 1}', '{"a": -2, "b": []}', "{}", None],
+    ("", "token"): TOKENS, ("", "k"): RAW, ("wide_uses", "wide"): WIDE, ("wides", "id"): WIDE, ("", "m"): SCORES,
+    ("", "flag"): SCORES[:5], ("tokens", "n"): SCORES, ("raws", "n"): SCORES, ("wides", "n"): SCORES[:8],
     ("members", "who"): EMAILS, ("", "user_id"): [*KEYS], ("", "author"): [*KEYS], ("", "id"): [*KEYS],
 }  # fmt: skip
 
@@ -108,7 +117,7 @@ def large_world(random: Random, engine: str) -> World:
     found["deposits"] = [
         (deposit_id(user, n), user, *rest("deposits", 2)) for n, user in enumerate(random.choices(KEYS, k=4500))
     ]
-    found["people"] = [(f"{text}{n}", *rest("people", 1)) for n in range(2000) for text in (random.choice(HANDLES),)]
+    found["people"] = [(f"{text}#{n}", *rest("people", 1)) for n in range(2000) for text in (random.choice(HANDLES),)]
     handles = [row[0] for row in found["people"]]
     found["follows"] = [(random.choice(handles), random.choice(handles)) for _ in range(3500)]
     return found
@@ -150,6 +159,15 @@ def world_of(random: Random, engine: str) -> World:
     found["user_meta"] = [(*pair, *rest("user_meta", 2)) for pair in pairs]
     numbered = {(owner(), random.randint(1, 3)): None for _ in range(random.choice([0, 10, 20]))}
     found["kinds"] = [(*pair, *rest("kinds", 2)) for pair in numbered]
+    wides = [*WIDE, *([] if engine == "sqlite" else [2**63, 2**64 - 1])]
+    for parent, uses, listed in (
+        ("tokens", "token_uses", TOKENS),
+        ("raws", "raw_uses", RAW),
+        ("wides", "wide_uses", wides),
+    ):
+        found[parent] = [(key, *rest(parent, 1)) for key in random.sample(listed, random.choice([0, 3, len(listed)]))]
+        keys = [row[0] for row in found[parent]] if parent == "tokens" else listed
+        found[uses] = [(random.choice(keys), *rest(uses, 1)) for _ in range(random.choice([0, 8]) if keys else 0)]
     count = random.choice([0, 5, 7])
     found["places"] = [
         (n, random.randint(1, n - 1) if n > 1 else None, *rest("places", 2)) for n in range(1, count + 1)

@@ -223,6 +223,15 @@ def _(d: Draw) -> Ask:
     return d.select(f"{expression} AS g, COUNT(*), SUM(amount)", f"FROM deposits GROUP BY {group}")
 
 
+@SHAPES("grouped by an expression of an alias")
+def _(d: Draw) -> Ask:
+    group, by = d.pick(["l + 0", "l * 2", "-l"]), []
+    having = d.pick(["", " HAVING l > 1", " HAVING COUNT(*) > 1"])
+    if d.chance(0.5):
+        by = [By("LENGTH(city) + 1", d.chance(0.5), "l + 1")]
+    return d.select("LENGTH(city) AS l, COUNT(*) AS n", f"FROM users GROUP BY {group}{having}", by)
+
+
 @SHAPES("HAVING without groups")
 def _(d: Draw) -> Ask:
     return d.select("COUNT(*), MAX(amount)", f"FROM deposits HAVING COUNT(*) > {d.v(d.pick([0, 3, 20]))}")

@@ -55,6 +55,72 @@ def _(d: Draw) -> Ask:
     return d.say(f"DELETE FROM deposits WHERE {where} RETURNING id, amount")
 
 
+_PARENTS = [("tokens", "token_uses", "token"), ("raws", "raw_uses", "k"), ("wides", "wide_uses", "wide")]
+
+
+@SHAPES("keys of other types")
+def _(d: Draw) -> Ask:
+    parent, uses, key = d.pick(
+        [("tokens", "token_uses", "token"), ("raws", "raw_uses", "k"), ("wides", "wide_uses", "wide")]
+    )
+    own = "id" if parent == "wides" else key
+    one, other = d.value(uses, key), d.value(uses, key)
+    kind = d.random.randint(0, 6)
+    if kind == 0:
+        return d.select("*", f"FROM {parent} WHERE {own} = {one}")
+    if kind == 1:
+        return d.select(
+            f"{own}, n", f"FROM {parent} WHERE {own} IN ({one}, {other})", d.by([own]) if d.chance(0.5) else ()
+        )
+    if kind == 2:
+        rest = f"FROM {parent} p {d.pick(['JOIN', 'LEFT JOIN'])} {uses} u ON u.{key} = p.{own}"
+        return d.select(f"p.{own}, u.m", rest, d.by([f"p.{own}", "u.m"]) if d.chance(0.5) else ())
+    if kind == 3:
+        by = [By(key, d.chance(0.5))] if d.chance(0.6) else []
+        return d.select(f"{key}, COUNT(*), SUM(m)", f"FROM {uses} GROUP BY {key}", by, d.cut() if by else None)
+    if kind == 4:
+        return d.select(key, f"FROM {uses}", d.by([key]) if d.chance(0.5) else (), head="SELECT DISTINCT")
+    if kind == 5:
+        return d.select(f"COUNT(DISTINCT {key}), COUNT(*), MIN(m)", f"FROM {uses} WHERE {key} <> {one}")
+    inner = f"SELECT {key} FROM {uses} WHERE m > {d.v(0)}"
+    return d.select("*", f"FROM {parent} WHERE {own} {d.pick(['IN', 'NOT IN'])} ({inner})")
+
+
+@SHAPES("keys of other types, written to")
+def _(d: Draw) -> Ask:
+    parent, uses, key = d.pick(
+        [("tokens", "token_uses", "token"), ("raws", "raw_uses", "k"), ("wides", "wide_uses", "wide")]
+    )
+    own = "id" if parent == "wides" else key
+    one, other = d.value(uses, key), d.value(uses, key)
+    n = d.value(uses, "m")
+    return d.say(
+        d.pick(
+            [f"INSERT INTO {parent} ({own}, n) VALUES ({one}, 1)",
+             f"INSERT INTO {uses} ({key}, m) VALUES ({one}, {n})",
+             f"INSERT INTO {uses} ({key}, m) VALUES ({one}, 1), ({other}, {n})",
+             f"DELETE FROM {parent} WHERE {own} = {one}",
+             f"UPDATE {parent} SET n = 3 WHERE {own} IN ({one}, {other})",
+             f"UPDATE {uses} SET m = {n} WHERE {key} = {one}",
+             f"DELETE FROM {uses} WHERE {key} IN ({one}, {other}) AND m < 3", f"DELETE FROM {parent} WHERE n = {n}"]
+        )
+    )  # fmt: skip
+
+
+@SHAPES("computed and default columns")
+def _(d: Draw) -> Ask:
+    kind = d.random.randint(0, 3)
+    if kind == 0:
+        return d.select(
+            "twice, COUNT(*), MAX(flag)", "FROM wides GROUP BY twice", d.by(["twice"]) if d.chance(0.5) else ()
+        )
+    if kind == 1:
+        return d.select("w.*, u.m", "FROM wides w JOIN wide_uses u ON u.m = w.twice", d.by(["w.twice", "w.id"]))
+    if kind == 2:
+        return d.select("*", f"FROM wides WHERE twice > {d.v(1)}", d.by(["twice", "id"]), d.cut())
+    return d.say(f"UPDATE wides SET n = {d.v(d.pick([1, 5]))}, flag = 8 WHERE twice >= {d.v(2)}")
+
+
 # --- made up at random ---
 
 _COLUMNS = {
@@ -69,6 +135,7 @@ _COLUMNS = {
 }
 _KEYS = {table: columns[0] for table, columns in _COLUMNS.items() if table not in ("currencies", "posts")}
 _TABLES = [*_COLUMNS, *["users", "deposits", "notes"] * 4]
+# In double quotes: a column to SQLite, where there is one of the name, and a text to MariaDB.
 _CONSTANTS = ["1", "2", "'02'", "3", "NULL", "'ann'", "10", '"id"', '"nowhere"']
 Scope = list[tuple[str, str]]
 """(alias, table), of the innermost FROM first."""
@@ -77,8 +144,10 @@ Scope = list[tuple[str, str]]
 def column(d: Draw, scope: Scope) -> str:
     """A column of something in scope, or of nothing; with its alias, without, in quotes."""
     alias, table = d.pick(scope)
-    name = d.pick([*_COLUMNS[table] * 20, *[_KEYS.get(table, _COLUMNS[table][0])] * 20, "rowid"])
-    return d.pick([f"{alias}.{name}", f"{alias}.{name}", name, f'"{name}"', f"{alias.upper()}.{name}"])
+    odd = ["rowid"] if d.sqlite else []
+    name = d.pick([*_COLUMNS[table] * 20, *[_KEYS.get(table, _COLUMNS[table][0])] * 20, *odd])
+    own = [f'"{name}"', f"{alias.upper()}.{name}"] if d.sqlite else [f"`{name}`", f"{alias}.{name.upper()}"]
+    return d.pick([f"{alias}.{name}", f"{alias}.{name}", name, *own])
 
 
 def condition(d: Draw, scope: Scope, depth: int) -> str:
@@ -91,7 +160,8 @@ def condition(d: Draw, scope: Scope, depth: int) -> str:
     if kind == 3:
         return f"{left} = {column(d, scope)}"
     if kind == 4:
-        return f"{left} {d.pick(['=', '<>', '<', 'IS'])} {d.pick([d.pick(_CONSTANTS), column(d, scope)])}"
+        same = "IS" if d.sqlite else "<=>"
+        return f"{left} {d.pick(['=', '<>', '<', same])} {d.pick([d.pick(_CONSTANTS), column(d, scope)])}"
     if kind == 5:
         return f"{left} {d.pick(['IN', 'NOT IN'])} ({d.pick(_CONSTANTS)}, {d.pick(_CONSTANTS)})"
     if kind == 6:
@@ -109,7 +179,8 @@ def item(d: Draw, scope: Scope, depth: int) -> str:
     if kind == 5:
         return f"{of} AS {d.pick(['id', 'user_id', 'oid', 'x'])}"
     if kind == 6:
-        return d.pick([f"upper({of})", f"coalesce({of}, 0)", f"{of} || ''", f"typeof({of})", f"max({of}, 1)"])
+        own = [f"{of} || ''", f"typeof({of})", f"max({of}, 1)"] if d.sqlite else [f"HEX({of})", f"IF({of} > 2, 1, 0)"]
+        return d.pick([f"upper({of})", f"coalesce({of}, 0)", *own])
     if kind == 7:
         return f"count(*) OVER (PARTITION BY {of})"
     return f"({made_up(d, scope, depth - 1, 1, whole=True)})" if depth else of
@@ -132,7 +203,8 @@ def made_up(d: Draw, outer: Scope, depth: int, columns: int = 2, *, whole: bool 
     names = d.some(["a", "b", "c", "users"], 4)
     text, table = source(d, names[0], depth)
     own: Scope = [(names[0], table)]
-    joins = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN", ",", "NATURAL JOIN", "NATURAL LEFT JOIN"]
+    joins = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "CROSS JOIN", ",", "NATURAL JOIN", "NATURAL LEFT JOIN"]
+    joins += ["FULL JOIN"] if d.sqlite else []
     for alias in names[1 : d.pick([1, 1, 2, 2, 3])]:
         join = d.pick(joins)
         joined, table = source(d, alias, depth)
@@ -150,7 +222,7 @@ def made_up(d: Draw, outer: Scope, depth: int, columns: int = 2, *, whole: bool 
         parts += [f"{alias}.{_KEYS[table]} = {d.pick(['2', *around])}" for alias, table in own if table in _KEYS]
     where = f" WHERE {d.pick([' AND ', ' AND ', ' AND ', ' OR ']).join(parts)}" if parts else ""
     of = column(d, own)  # of an outer table, the aggregate would be the outer SELECT's
-    totals = [f"count({of})", f"max({of})", "count(*)", f"total(abs({of}))", f"min({of})"]
+    totals = [f"count({of})", f"max({of})", "count(*)", f"{'total' if d.sqlite else 'SUM'}(abs({of}))", f"min({of})"]
     if whole or d.chance(0.2):
         return f"SELECT {', '.join(d.some(totals, columns, columns))} FROM {text}{where}"
     if d.chance(0.1):
@@ -160,17 +232,17 @@ def made_up(d: Draw, outer: Scope, depth: int, columns: int = 2, *, whole: bool 
     return f"SELECT {distinct}{', '.join(item(d, scope, depth) for _ in range(columns))} FROM {text}{where}"
 
 
-@SHAPES("made up: one SELECT", engines=("sqlite",))
+@SHAPES("made up: one SELECT")
 def _(d: Draw) -> Ask:
     return _any_text(d, made_up(d, [], 0))
 
 
-@SHAPES("made up: SELECTs in SELECTs", engines=("sqlite",))
+@SHAPES("made up: SELECTs in SELECTs")
 def _(d: Draw) -> Ask:
     return _any_text(d, made_up(d, [], 2))
 
 
-@SHAPES("made up: sets and WITH", engines=("sqlite",))
+@SHAPES("made up: sets and WITH")
 def _(d: Draw) -> Ask:
     if d.chance(0.5):
         joined = d.pick(["UNION", "UNION ALL", "EXCEPT", "INTERSECT"])

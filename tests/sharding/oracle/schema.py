@@ -61,6 +61,17 @@ _TABLES: dict[str, dict[str, tuple[str, str]]] = {
     "fans": {"who": ("TEXT NOT NULL", f"{_KEY} NOT NULL"), "note": ("TEXT", _CI)},
     "clubs": {"oid": ("INTEGER PRIMARY KEY", "BIGINT NOT NULL PRIMARY KEY"), "title": ("TEXT", _PAD)},
     "members": {"club": ("INTEGER NOT NULL", "BIGINT NOT NULL"), "who": ("TEXT", _KEY)},
+    "tokens": {"token": ("UUID PRIMARY KEY", "UUID PRIMARY KEY"), "n": ("INTEGER", "INT")},
+    "token_uses": {"token": ("UUID NOT NULL", "UUID NOT NULL"), "m": ("INTEGER", "INT")},
+    "raws": {"k": ("BLOB PRIMARY KEY", "VARBINARY(20) PRIMARY KEY"), "n": ("INTEGER", "INT")},
+    "raw_uses": {"k": ("BLOB NOT NULL", "VARBINARY(20) NOT NULL"), "m": ("INTEGER", "INT")},
+    "wides": {
+        "id": ("INTEGER PRIMARY KEY", "BIGINT UNSIGNED NOT NULL PRIMARY KEY"),
+        "n": ("INTEGER", "INT"),
+        "flag": ("INTEGER NOT NULL DEFAULT 7", "INT NOT NULL DEFAULT 7"),
+        "twice": ("INTEGER GENERATED ALWAYS AS (n * 2)", "BIGINT GENERATED ALWAYS AS (n * 2)"),
+    },
+    "wide_uses": {"wide": ("INTEGER NOT NULL", "BIGINT UNSIGNED NOT NULL"), "m": ("INTEGER", "INT")},
     "posts": {
         "id": ("INTEGER PRIMARY KEY", "BIGINT NOT NULL PRIMARY KEY"),
         "author": ("INTEGER", "BIGINT"),
@@ -78,19 +89,25 @@ _TABLES: dict[str, dict[str, tuple[str, str]]] = {
         "name": ("TEXT", _PAD),
     },
 }
-_KEYS = {"user_meta": "PRIMARY KEY (user_id, name)", "kinds": "PRIMARY KEY (user_id, n)"}
+_KEYS = {
+    "user_meta": "PRIMARY KEY (user_id, name)",
+    "kinds": "PRIMARY KEY (user_id, n)",
+    "token_uses": "FOREIGN KEY (token) REFERENCES tokens (token) ON DELETE CASCADE",
+}
 TABLES = tuple(_TABLES)
 DRAWS = ("users", "deposits")
-COLUMNS = {table: tuple(columns) for table, columns in _TABLES.items()}
+# Those that an INSERT may name: `twice` is computed.
+COLUMNS = {table: tuple(name for name in columns if name != "twice") for table, columns in _TABLES.items()}
 PINNED = {"posts": "shard_2", "options": "shard_1"}
 REFERENCE = ("currencies", "places")
 # table → its shard key
 KEY = {
     "users": "id", "deposits": "user_id", "notes": "user_id", "user_meta": "user_id", "banned": "user_id",
     "kinds": "user_id", "people": "handle", "follows": "handle", "fans": "who", "clubs": "oid", "members": "club",
+    "tokens": "token", "token_uses": "token", "raws": "k", "raw_uses": "k", "wides": "id", "wide_uses": "wide",
 }  # fmt: skip
-_GROUPS = {"user_id": "user", "handle": "person", "club": "club"}
-GROUP = {"users": "user_id", "people": "handle", "fans": "handle", "clubs": "club"}
+_GROUPS = {"user_id": "user", "handle": "person", "club": "club", "token": "token", "k": "raw", "wide": "wide"}
+GROUP = {"users": "user_id", "people": "handle", "fans": "handle", "clubs": "club", "wides": "wide"}
 
 
 def create(table: str, engine: str, *, numbering: bool = False) -> str:
@@ -107,7 +124,10 @@ def indexes(engine: str) -> list[str]:
     """The indexes that a group's tables need on MariaDB, by the shard key."""
     if engine == "sqlite":
         return []
-    return [f"CREATE INDEX by_{KEY[table]} ON {table} ({KEY[table]})" for table in ("deposits", "notes", "follows")]
+    return [
+        f"CREATE INDEX by_{KEY[table]} ON {table} ({KEY[table]})"
+        for table in ("deposits", "notes", "follows", "raw_uses", "wide_uses")
+    ]
 
 
 def toml(engine: str, shards: dict[str, str]) -> str:

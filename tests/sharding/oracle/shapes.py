@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.sharding.oracle import (
     across_shapes,
+    copy_shapes,
     core_shapes,
+    form_shapes,
     kind_shapes,
     literal_shapes,
     odd_shapes,
@@ -18,9 +20,11 @@ ALL: tuple[Shape, ...] = (
     *across_shapes.SHAPES,
     *kind_shapes.SHAPES,
     *write_shapes.SHAPES,
+    *copy_shapes.SHAPES,
     *odd_shapes.SHAPES,
     *sly_shapes.SHAPES,
     *literal_shapes.SHAPES,
+    *form_shapes.SHAPES,
 )
 BY_NAME = {shape.name: shape for shape in ALL}
 

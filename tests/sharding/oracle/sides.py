@@ -118,13 +118,15 @@ class Plain:
         """Put rows in."""
         if rows:
             mark = "?" if self.engine == "sqlite" else "%s"
-            marks = ", ".join([mark] * len(rows[0]))
-            self._connection.cursor().executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            marks = ", ".join([mark] * len(schema.COLUMNS[table]))
+            columns = ", ".join(schema.COLUMNS[table])
+            rows = [row[: len(schema.COLUMNS[table])] for row in rows]
+            self._connection.cursor().executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
 
     def empty(self, tables: Sequence[str]) -> None:
         """Take all rows out of these."""
         self.run("BEGIN")
-        for table in tables:
+        for table in reversed(tables):  # those that refer to others come after them
             self.run(f"DELETE FROM {table}")
         self.run("COMMIT")
 
@@ -238,10 +240,9 @@ class Pair:
             plain.empty([*here, "tf_reservation", "tf_verdict"])
         for table, rows in world.items():
             if rows:
-                marks = ", ".join("?" * len(rows[0]))
-                self.many.executemany(
-                    f"INSERT INTO {table} ({', '.join(schema.COLUMNS[table])}) VALUES ({marks})", rows
-                )
+                columns = schema.COLUMNS[table]
+                sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+                self.many.executemany(sql, [row[: len(columns)] for row in rows])
                 self.one.load(table, rows)
 
 

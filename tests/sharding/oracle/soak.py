@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def ask_again(pair: Pair, file: Path) -> None:
     for statement in case.get("rows", ()):
         pair.many.execute(statement)
         pair.one.run(statement)
+    for statement in case.get("before", ()):  # so that its plan is known
+        pair.many.execute(statement)
     sql, values = case["sql"], [Value(item, False) for item in case.get("params", ())]
     for number in range(len(values)):
         sql = sql.replace("?", marker(number), 1)
@@ -62,8 +65,11 @@ def ask_again(pair: Pair, file: Path) -> None:
     assert not tally.refused or case.get("refused"), f"{case['why']}\nrefused: {list(tally.why)}"
 
 
-def soak(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ask this engine's share of the statements; print what became of them, and fail for what must not be."""
+def soak(pair: Pair, show: Callable[[str, object], None]) -> None:
+    """Ask this engine's share of the statements, and fail for what must not be.
+
+    show  `record_property`: the table is shown at the end of the run (tests/conftest.py)
+    """
     engine = pair.engine
     share = STATEMENTS // (2 if ENGINES == "both" else 1)
     each = len(shapes_of(engine)) / PARTS * (1 + AGAIN)
@@ -84,10 +90,7 @@ def soak(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
             play(pair, str(seed), next(numbers), tally)
 
     worlds()
-    with capsys.disabled():
-        print(f"\noracle on {engine}, seed {SEED}:\n{tally.table()}")
-        for (shape, sentence), count in tally.why.most_common(60):
-            print(f"  refused {count:4} × {shape}: {sentence[:200]}")
+    show("shown", f"oracle on {engine}, seed {SEED}\n{tally.table(whole='TENFOLD_ORACLE_STATEMENTS' in os.environ)}")
     if tally.mismatches:
         pytest.fail("answered wrongly:\n" + "\n".join(tally.mismatches), pytrace=False)
     assert not tally.core_refused(), "shapes of the core were refused"

@@ -31,17 +31,22 @@ class Tally:
         """Shapes of the core that were refused, and how often."""
         return {name: count for name, count in self.refused.items() if BY_NAME[name].part and count}
 
-    def table(self) -> str:
-        """A line for each shape, the refused ones first."""
+    def table(self, *, whole: bool = True) -> str:
+        """A line for each shape, the refused ones first. Not `whole`: one line for all that were never refused."""
         order = sorted(self.asked, key=lambda name: (-self.refused[name] / self.asked[name], name))
+        shown = order if whole else [name for name in order if self.refused[name]]
         lines = [f"{'shape':46} {'part':22} {'asked':>6} {'refused':>8} {'failed on both':>15}"]
-        for name in order:
+        for name in shown:
             asked, share = self.asked[name], self.refused[name] / self.asked[name]
             part = BY_NAME[name].part or "-"
             lines.append(f"{name:46} {part:22} {asked:6} {share:8.0%} {self.failed[name]:15}")
+        rest = [self.asked[name] for name in order if name not in shown]
+        if rest:
+            lines.append(f"{f'{len(rest)} others':69} {min(rest):2} to {max(rest):<4}     0%")
         asked = sum(self.asked.values())
         lines.append(
             f"{asked} statements of {len(order)} shapes, {self.refused_share():.1%} refused, "
             f"{sum(self.failed.values())} failed on both sides, {sum(self.wrong.values())} answered wrongly"
         )
+        lines += [f"refused {count:4} × {shape}: {said[:160]}" for (shape, said), count in self.why.most_common(60)]
         return "\n".join(lines)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mariadb import PASSWORD, Server, fresh_databases
-from tests.sharding.oracle.beside import ask_after_changes_of_the_schema, ask_at_once, ask_large
+from tests.sharding.oracle.beside import ask_after_changes_of_the_schema, ask_at_once, ask_large, ask_made_up
 from tests.sharding.oracle.sides import Pair, pair_on
 from tests.sharding.oracle.soak import ENGINES, SEED, ask_again, cases_for, soak
 
@@ -30,8 +30,14 @@ def test_what_was_once_answered_wrongly_is_answered_rightly(pair: Pair, file: Pa
     ask_again(pair, file)
 
 
-def test_three_mariadb_shards_answer_as_one_database(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    soak(pair, capsys)
+def test_three_mariadb_shards_answer_as_one_database(
+    pair: Pair, record_property: Callable[[str, object], None]
+) -> None:
+    soak(pair, record_property)
+
+
+def test_selects_made_up_at_random_are_never_answered_wrongly(pair: Pair) -> None:
+    ask_made_up(pair, SEED, worlds=15)
 
 
 def test_tables_of_many_rows_are_answered_as_small_ones(pair: Pair) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,8 +36,8 @@ def test_selects_made_up_at_random_are_never_answered_wrongly(pair: Pair) -> Non
     ask_made_up(pair, SEED, worlds=25)
 
 
-def test_three_sqlite_shards_answer_as_one_database(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    soak(pair, capsys)
+def test_three_sqlite_shards_answer_as_one_database(pair: Pair, record_property: Callable[[str, object], None]) -> None:
+    soak(pair, record_property)
 
 
 def test_tables_of_many_rows_are_answered_as_small_ones(pair: Pair) -> None:

@@ -24,7 +24,7 @@ from tenfold.sharding.engine.router import (
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.execute import Catalog, Executor
 from tenfold.sharding.poolrules import Counters, closed
-from tenfold.sharding.ports import Observer, Params, Steps
+from tenfold.sharding.ports import TURN, Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.sharding.streams import AsyncRows
@@ -79,7 +79,7 @@ class AsyncDatabase:
             await held.abandon()
             raise
         except BaseException:
-            await held.end(executor.writes.rollback(held.state))
+            await held.undo(executor.writes.rollback(held.state))
             raise
         await held.end(executor.writes.commit(held.state))
 
@@ -103,7 +103,7 @@ class AsyncDatabase:
 
     def pools(self) -> dict[str, Counters]:
         """What the connections to each shard are doing, and have done since the process began."""
-        return {shard: pool.counters() for shard, pool in self._pools.items()}
+        return {shard: pool.counters() for shard, pool in self._pools.items() if shard != TURN}
 
     async def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
@@ -172,6 +172,13 @@ class AsyncTransaction:
         finally:
             self._session = None
             await self._runner.abort(session)
+
+    async def undo(self, steps: Steps[None]) -> None:
+        """Roll back by `steps`. In the child of a fork the transaction is the parent's, and is let go of."""
+        if self._session is not None and self._runner.is_copied(self._session):
+            self._session = None
+        else:
+            await self.end(steps)
 
     async def abandon(self) -> None:
         """After a cancellation: roll back; reservations are left to the sweeper, nothing is awaited for long."""

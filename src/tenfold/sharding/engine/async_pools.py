@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tenfold.errors import NodeDown, TenfoldError
-from tenfold.sharding.engine.pools import CHANCE, keep_alive
+from tenfold.sharding.engine.pools import CHANCE, SILENT_S, keep_alive
 from tenfold.sharding.poolrules import Counters, Link, Rules, Shelf, timed_out
 from tenfold.sharding.ports import Params, Reply
 
@@ -82,6 +82,8 @@ class AsyncSource:
     check: Callable[[AsyncDriver], Awaitable[None]] = ask
     drop: Callable[[Any], None] = keep_alive
     alone: bool = True
+    starts: bool = False
+    stale: Callable[[Any], bool] = lambda _: False
 
 
 class AsyncPool:
@@ -92,13 +94,14 @@ class AsyncPool:
         self._shelf: Shelf[AsyncDriver] = Shelf(rules)
         self._waiting: deque[asyncio.Future[Link[AsyncDriver] | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self.starts = source.starts
 
     def at_once(self) -> Link[AsyncDriver] | None:
         """A connection that lies ready; None: `acquire` has to be awaited."""
         shelf = self._shelf
         if shelf.idle and shelf.has_place() and not self._waiting:
             link = shelf.idle[-1]
-            if shelf.is_fresh(link, time.monotonic()):
+            if self._is_fresh(link, time.monotonic()):
                 shelf.borrowed += 1
                 shelf.used += 1
                 return shelf.take()
@@ -115,6 +118,8 @@ class AsyncPool:
 
     def release(self, link: Link[AsyncDriver]) -> None:
         """Give a connection back, without a transaction and with nothing left to read."""
+        if link not in self._shelf.out:
+            return None
         if link.driver.spoiled:
             return self.discard(link)
         why = self._shelf.returned(link, time.monotonic())
@@ -130,8 +135,14 @@ class AsyncPool:
         Its place comes free once the shard is no longer busy with it, so that never more than `size`
         statements run there.
         """
+        if link not in self._shelf.out:
+            return
         self._shelf.lost(link, down=down)
         self._end(link, why, place=True)
+
+    def lends(self, link: Link[AsyncDriver]) -> bool:
+        """As `Pool.lends`."""
+        return link in self._shelf.out
 
     def settle(self, link: Link[AsyncDriver], error: BaseException) -> None:
         """Give a connection back after an error on it."""
@@ -210,10 +221,11 @@ class AsyncPool:
             while link is not None:
                 now_s = time.monotonic()
                 why = shelf.too_old(link, now_s)
-                if why is None and (shelf.is_fresh(link, now_s) or await self._answers(link)):
+                if why is None and (self._is_fresh(link, now_s) or await self._answers(link)):
                     return link
                 shelf.out.discard(link)
-                self._end(link, why or "check", place=False)
+                ending, link = link, None
+                self._end(ending, why or "check", place=False)
                 link = shelf.take()
             shelf.may_open(time.monotonic())
             return await self._opened()
@@ -233,6 +245,12 @@ class AsyncPool:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         return self._shelf.made(driver, time.monotonic(), CHANCE())
+
+    def _is_fresh(self, link: Link[AsyncDriver], now_s: float) -> bool:
+        """Whether it may be used unasked."""
+        if not self._shelf.is_fresh(link, now_s):
+            return False
+        return now_s - link.idle_s < SILENT_S or not self._source.stale(link.driver)
 
     async def _answers(self, link: Link[AsyncDriver]) -> bool:
         try:
@@ -265,6 +283,8 @@ class AsyncPool:
             ending.add_done_callback(lambda _: self._give_back_place(link))
 
     def _give_back_place(self, link: Link[AsyncDriver]) -> None:
+        if link not in self._shelf.out:  # the process has forked
+            return
         self._shelf.out.discard(link)
         self._pass_on(None)
 

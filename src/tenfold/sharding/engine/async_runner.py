@@ -7,18 +7,23 @@ the shard is told to stop, and no row of theirs reaches anybody.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from tenfold.errors import NodeDown, NodeError, TenfoldError
+from tenfold.errors import NodeDown, TenfoldError
 from tenfold.sharding.engine.async_pools import AsyncCursor, AsyncDriver, AsyncPool
-from tenfold.sharding.engine.errand import Errand, Reading, Session
+from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent
+from tenfold.sharding.engine.pools import AT_ONCE_S
+from tenfold.sharding.engine.sidebyside import answers, side_by_side_async
 from tenfold.sharding.engine.watch import Watch
 from tenfold.sharding.poolrules import Link
 from tenfold.sharding.ports import (
     SCRATCH,
+    TURN,
     Begin,
     Chance,
     Close,
@@ -39,19 +44,13 @@ from tenfold.sharding.ports import (
     Send,
     SendMany,
     Steps,
+    Turn,
 )
 from tenfold.sharding.streams import ReadyCursor
 
 T = TypeVar("T")
 _Errand = Errand[AsyncDriver, AsyncCursor, AsyncPool]
 _Act = Callable[[Any, _Errand], Awaitable[object]]
-
-
-def _cancelled(shard: str) -> NodeError:
-    return NodeError(
-        f"a statement of the transaction on {shard} was cancelled, and all of it is undone",
-        hint="leave the transaction and run all of it again",
-    )
 
 
 class AsyncRunner:
@@ -77,6 +76,7 @@ class AsyncRunner:
             Fetch: self._fetch,
             Close: self._close,
             Gather: self._gather,
+            Turn: self._turn,
             Scratch: self._scratch,
             EndScratch: self._end_scratch,
             Chance: self._chance,
@@ -85,6 +85,8 @@ class AsyncRunner:
 
     async def run(self, steps: Steps[T], session: Session[AsyncDriver] | None = None) -> T:
         """Drive `steps` to the end. Without a session of the caller's, none of its transactions stays open."""
+        if session is not None and session.is_copied(self._pools):
+            raise of_the_parent()
         errand: _Errand = Errand({} if session is None else session.open)
         acts = self._acts
         try:
@@ -99,9 +101,12 @@ class AsyncRunner:
         except StopIteration as stop:
             result: T = stop.value
             return result
+        except BaseException as error:
+            errand.failed(error)
+            raise
         finally:
             # Nothing of it is awaited: the task may be on its way out.
-            if errand.reading or errand.scratch is not None:
+            if errand.holds:
                 errand.leave()
             if session is None and errand.begun:
                 await self._roll_back(errand)
@@ -129,25 +134,33 @@ class AsyncRunner:
     ) -> AsyncGenerator[Reply, None]:
         """Drive `steps` as far as their answers are wanted; each Emit is a Reply. To abandon it, `aclose()` it."""
         errand: _Errand = Errand({} if session is None else session.open)
+        process = os.getpid()
         try:
             effect = next(steps)
             while True:
+                if isinstance(effect, Emit):
+                    yield Reply(effect.columns, effect.rows, len(effect.rows), types=effect.types)
+                    if os.getpid() != process:
+                        raise of_the_parent()
+                    effect = steps.send(None)
+                    continue
                 try:
-                    if isinstance(effect, Emit):
-                        yield Reply(effect.columns, effect.rows, len(effect.rows), types=effect.types)
-                        answer: object = None
-                    else:
-                        answer = await self._acts[type(effect)](effect, errand)
+                    answer = await self._acts[type(effect)](effect, errand)
                 except TenfoldError as error:
                     effect = steps.throw(error)
                 else:
                     effect = steps.send(answer)
         except StopIteration:
             return
+        except GeneratorExit:  # between two calls
+            raise
+        except BaseException as error:
+            errand.failed(error)
+            raise
         finally:
             steps.close()
             # Nothing of it is awaited: the task may be on its way out.
-            if errand.reading or errand.scratch is not None:
+            if errand.holds:
                 errand.leave()
             if session is None and errand.begun:
                 await self._roll_back(errand)
@@ -156,6 +169,10 @@ class AsyncRunner:
         """Roll back whatever is open. A connection in mid-statement is closed instead, which rolls back too."""
         if session.open:
             await self._roll_back(Errand(session.open))
+
+    def is_copied(self, session: Session[AsyncDriver]) -> bool:
+        """Whether it is a transaction of the parent, in the child of a fork."""
+        return session.is_copied(self._pools)
 
     async def _roll_back(self, errand: _Errand) -> None:
         for shard in list(errand.begun):
@@ -181,35 +198,54 @@ class AsyncRunner:
         return Drawn(time.time(), secrets.token_hex(16))
 
     async def _begin(self, effect: Begin, errand: _Errand) -> None:
-        pool = self._pools[effect.shard]
+        errand.begun[effect.shard] = await self._begun(self._pools[effect.shard])
+
+    async def _begun(self, pool: AsyncPool, *, again: bool = True) -> Link[AsyncDriver]:
         link = pool.at_once() or await pool.acquire()
+        started_s = time.monotonic()
         try:
             await link.driver.begin()
         except BaseException as error:
             pool.settle(link, error)
+            if again and isinstance(error, NodeDown) and time.monotonic() - started_s < AT_ONCE_S:
+                return await self._begun(pool, again=False)  # nothing has been done yet
             raise
-        errand.begun[effect.shard] = link
+        return link
 
     async def _end(self, effect: Commit | Rollback, errand: _Errand) -> None:
         link = errand.begun.pop(effect.shard, None)
         if link is None:
             return
         pool = self._pools[effect.shard]
-        if link.driver.spoiled:
+        if link.cut or link.driver.spoiled or not pool.lends(link):
             # Its statement may still run. Closing the connection rolls back; waiting would take as long.
             pool.discard(link)
             if isinstance(effect, Commit):
-                raise _cancelled(effect.shard)
+                raise interrupted(effect.shard)
             return
         try:
             await (link.driver.commit() if isinstance(effect, Commit) else link.driver.rollback())
         except BaseException as error:
-            # Whatever it was, nobody knows whether the transaction still is open.
-            pool.discard(link, down=isinstance(error, NodeDown))
+            await self._undo(pool, link, error)
             if isinstance(effect, Commit) or not isinstance(error, TenfoldError):
                 raise
             return
         pool.release(link)
+
+    @staticmethod
+    async def _undo(pool: AsyncPool, link: Link[AsyncDriver], error: BaseException) -> None:
+        """After a transaction that did not end as it should: have it undone, by closing the connection if need be."""
+        if isinstance(error, NodeDown) or not isinstance(error, TenfoldError) or link.driver.spoiled:
+            pool.discard(link, down=isinstance(error, NodeDown))
+            return
+        try:
+            await link.driver.rollback()
+        except BaseException as further:
+            pool.discard(link, down=isinstance(further, NodeDown))
+            if not isinstance(further, TenfoldError):
+                raise
+        else:
+            pool.release(link)
 
     async def _send(self, effect: Send, errand: _Errand) -> Reply:
         pool = self._pools.get(effect.shard)
@@ -248,8 +284,8 @@ class AsyncRunner:
         link = errand.begun.get(shard)
         if link is None:
             return None
-        if link.driver.spoiled:
-            raise _cancelled(shard)
+        if link.cut or link.driver.spoiled:
+            raise interrupted(shard)
         return link.driver
 
     async def _open(self, effect: Open, errand: _Errand) -> Opened:
@@ -305,6 +341,11 @@ class AsyncRunner:
                 else:
                     reading.pool.discard(reading.link)
 
+    async def _turn(self, _: Turn, errand: _Errand) -> None:
+        turns = self._pools.get(TURN)
+        if turns is not None and errand.turn is None:
+            errand.turn = partial(turns.release, await turns.acquire())
+
     async def _scratch(self, effect: Scratch, errand: _Errand) -> None:
         errand.drop_scratch(clean=False)
         if self._new_scratch is not None:
@@ -320,13 +361,15 @@ class AsyncRunner:
 
     async def _end_scratch(self, effect: EndScratch, errand: _Errand) -> None:
         errand.drop_scratch(clean=effect.clean)
+        errand.end_turn()
 
     async def _gather(self, effect: Gather, errand: _Errand) -> list[Any]:
-        acts = self._acts
-        answers = await asyncio.gather(
-            *(acts[type(send)](send, errand) for send in effect.sends), return_exceptions=True
-        )
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return answers
+        outcomes: Sequence[object] | None = None
+        if not errand.begun and len(effect.sends) > 1:
+            outcomes = await side_by_side_async(self._pools, effect.sends, self._watch)
+        if outcomes is None:
+            acts = self._acts
+            outcomes = await asyncio.gather(
+                *(acts[type(send)](send, errand) for send in effect.sends), return_exceptions=True
+            )
+        return answers(outcomes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncmy.connection import Connection
@@ -77,12 +78,24 @@ class AsyncSession(_Connection):
         await super()._get_server_information()
         self.server_capabilities &= ~DEPRECATE_EOF  # so that an answer ends in one way only
 
-    async def ask(self, sql: str, data: bytes) -> Reply:
-        """Run one statement; `data` is `sql` with its values, as it is sent."""
+    async def send(self, data: bytes) -> None:
+        """Send one statement; its `answer` is to be taken next."""
         await self._execute_command(COM_QUERY, data)
+
+    def has_news(self) -> bool:
+        """Whether the answer begins to come, or the connection was lost."""
         proto = self._proto
-        if proto.length - proto.pos < 4:
-            await self._fill_buffer(4)
+        return bool(proto.length - proto.pos >= HEADER or proto.eof or proto.exc is not None)
+
+    def wake(self, waiter: asyncio.Future[None]) -> None:
+        """Have `waiter` done once there is news."""
+        self._proto._read_waiter = waiter
+
+    async def answer(self, sql: str) -> Reply:
+        """What the server answers to the statement that was sent, which is `sql` with its values."""
+        proto = self._proto
+        if proto.length - proto.pos < HEADER:
+            await self._fill_buffer(HEADER)
         shape = self._shapes.get(sql)
         if shape is not None and proto.length - proto.pos <= SMALL:
             rows = self._whole(shape)

@@ -4,92 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
 from asyncmy.constants.SERVER_STATUS import SERVER_STATUS_IN_TRANS
 from asyncmy.cursors import SSCursor
-from asyncmy.errors import MySQLError, OperationalError
+from asyncmy.errors import MySQLError
 
 from tenfold.errors import NodeDown, NodeError, StatementError, TenfoldError
+from tenfold.sharding.engine.asyncmyconnect import QUIT, code_of, limits, open_session, stop
 from tenfold.sharding.engine.asyncmysession import AsyncSession
-from tenfold.sharding.engine.mysql import DRAIN_ROWS, DRAIN_S, LONGEST_UNASKED
-from tenfold.sharding.engine.mysqlerrors import LOST, translated
-from tenfold.sharding.engine.mysqloptions import (
-    KILL_WAIT_S,
-    MysqlOptions,
-    session_pins,
-    tls_context,
-    unanswered,
-    untrusted,
-)
+from tenfold.sharding.engine.mysql import DRAIN_ROWS, DRAIN_S, LONGEST_UNASKED, REPEATS, repeat_pause_s
+from tenfold.sharding.engine.mysqlerrors import DEADLOCK, LOST, translated
+from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.mysqltext import encoded, in_bulk, rendered, row_template
 from tenfold.sharding.ports import Params, Reply
 
-_QUIT = b"\x01\x00\x00\x00\x01"
 _kills: set[asyncio.Task[None]] = set()
 """An event loop keeps only weak references to its tasks."""
-
-
-class _NotInTheClear:
-    """Answers a server that asks for the password itself on a line that is not encrypted."""
-
-    def __init__(self, connection: object) -> None:
-        pass
-
-    def authenticate(self, packet: object) -> None:
-        raise OperationalError(2059, "the server asks for the password in the clear")
-
-
-async def _session(options: MysqlOptions, wait_s: float) -> AsyncSession:
-    """A connection that is let in, its session pinned, within `wait_s`. Raises NodeError, ConfigError."""
-    context = tls_context(options)
-    connection = AsyncSession(
-        host=options.host,
-        port=options.port,
-        user=options.user,
-        password=options.password,
-        database=options.database,
-        charset="utf8mb4",
-        autocommit=None,  # as pinned
-        connect_timeout=wait_s,
-        ssl=context,
-        auth_plugin_map={} if context else dict.fromkeys(("mysql_clear_password", "dialog"), _NotInTheClear),
-    )
-    try:
-        async with asyncio.timeout(wait_s):
-            await connection.connect()
-            await connection.query(session_pins(connection.server_version, options))
-    except BaseException as error:
-        connection.close()
-        raise _not_let_in(options, error) from None
-    return connection
-
-
-def _not_let_in(options: MysqlOptions, error: BaseException) -> BaseException:
-    if not isinstance(error, Exception):
-        return error
-    cause = error.__cause__ if isinstance(error, MySQLError) and error.__cause__ is not None else error
-    if isinstance(cause, ssl.SSLError):
-        return untrusted(options.shard, cause)
-    code, words = _code(error)
-    if isinstance(cause, OSError) or code in LOST:
-        return unanswered(options, cause)
-    return translated(options.shard, code, words, _limits(options))
-
-
-def _limits(options: MysqlOptions) -> dict[str, float]:
-    return {"statement": options.statement_s, "lock": options.lock_wait_s, "connect": options.connect_s}
-
-
-def _code(error: BaseException) -> tuple[int, str]:
-    """(code, words) of whatever asyncmy raises; an answer that it cannot read counts as lost."""
-    if isinstance(error, MySQLError) and error.args and isinstance(error.args[0], int):
-        return error.args[0], str(error.args[1]) if len(error.args) > 1 else ""
-    return 0, type(error).__name__
 
 
 class AsyncMysqlDriver:
@@ -99,36 +34,89 @@ class AsyncMysqlDriver:
         """Take over a connection whose session is pinned."""
         self._options, self._shard, self._connection = options, options.shard, connection
         self._number: int = connection.server_thread_id[0]
-        self._begun = self._lost = self._busy = self._closed = self._overdue = False
+        self._begun = self._lost = self._busy = self._closed = self._overdue = self._deadlocked = False
         self._reading: AsyncMysqlCursor | None = None
         self._until_s = inf
         self._packet_limit = 0
+        self._asked = ("", b"")
         self.spoiled = False
         self.ending: asyncio.Task[None] | None = None
 
     @classmethod
     async def connect(cls, options: MysqlOptions) -> AsyncMysqlDriver:
         """Open a connection. Raises NodeDown, NodeError (denied, no such database, TLS), ConfigError (the CA file)."""
-        return cls(options, await _session(options, options.connect_s))
+        return cls(options, await open_session(options, options.connect_s))
 
     async def execute(self, sql: str, params: Params) -> Reply:
         """Run one statement: in the open transaction, else in one of its own."""
         data = encoded(rendered(sql, params))
         if len(data) > LONGEST_UNASKED:
             await self._measure(data)
-        return await self._answer(data, sql)
+        try:
+            return await self._answer(data, sql)
+        except NodeError:
+            if self._begun or not self._deadlocked:
+                raise
+        return await self._repeated(partial(self._answer, data, sql))
+
+    async def _repeated(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Once more after a deadlock, which has undone all of it."""
+        for nth in range(1, REPEATS):
+            await asyncio.sleep(repeat_pause_s(nth))
+            try:
+                return await ask()
+            except NodeError:
+                if not self._deadlocked:
+                    raise
+        await asyncio.sleep(repeat_pause_s(REPEATS))
+        return await ask()
 
     async def _answer(self, data: bytes, sql: str = "") -> Reply:
-        if self._begun or self._reading is not None or self._closed:
+        if self._begun or self._reading is not None or self.spoiled:
             self._refuse_lost()
         self._busy = True
         self._until_s = time.monotonic() + self._options.read_s
         try:
-            reply = await self._connection.ask(sql, data)
+            await self._connection.send(data)
+            reply = await self._connection.answer(sql)
         except BaseException as error:
             raise await self._known(error) from None
         self._busy = False
         return reply
+
+    async def start(self, sql: str, params: Params) -> None:
+        """Send one statement, whose answer `finish` takes; nothing else may be asked in between."""
+        data = encoded(rendered(sql, params))
+        if len(data) > LONGEST_UNASKED:
+            await self._measure(data)
+        self._refuse_lost()
+        self._busy, self._asked = True, (sql, data)
+        self._until_s = time.monotonic() + self._options.read_s
+        try:
+            await self._connection.send(data)
+        except BaseException as error:
+            raise await self._known(error) from None
+
+    async def finish(self) -> Reply:
+        """The answer to the statement that was started."""
+        try:
+            reply = await self._connection.answer(self._asked[0])
+        except BaseException as error:
+            known = await self._known(error)
+            if not self._deadlocked:
+                raise known from None
+        else:
+            self._busy = False
+            return reply
+        return await self._repeated(partial(self._answer, self._asked[1], self._asked[0]))
+
+    def has_news(self) -> bool:
+        """Whether the answer begins to come, or the connection was lost."""
+        return self._closed or self._connection.has_news()
+
+    def wake(self, waiter: asyncio.Future[None]) -> None:
+        """Have `waiter` done once there is news."""
+        self._connection.wake(waiter)
 
     async def open(self, sql: str, params: Params) -> AsyncMysqlCursor:
         """Begin to read the rows of one statement."""
@@ -156,8 +144,18 @@ class AsyncMysqlDriver:
         for data in texts:
             if len(data) > LONGEST_UNASKED:
                 await self._measure(data)
-        if len(texts) == 1:
-            return Reply(rowcount=(await self._answer(texts[0])).rowcount)
+        ask = partial(self._one if len(texts) == 1 else self._all, texts)
+        try:
+            return await ask()
+        except NodeError:
+            if self._begun or not self._deadlocked:
+                raise
+        return await self._repeated(ask)
+
+    async def _one(self, texts: Sequence[bytes]) -> Reply:
+        return Reply(rowcount=(await self._answer(texts[0])).rowcount)
+
+    async def _all(self, texts: Sequence[bytes]) -> Reply:
         inside = self._begun
         await self._answer(b"SAVEPOINT tf_many" if inside else b"START TRANSACTION")
         try:
@@ -178,6 +176,7 @@ class AsyncMysqlDriver:
 
     async def commit(self) -> None:
         """Commit; after an error the connection is closed and the outcome unknown."""
+        self._refuse_lost()
         try:
             await self._answer(b"COMMIT")
         except NodeError:
@@ -187,6 +186,8 @@ class AsyncMysqlDriver:
 
     async def rollback(self) -> None:
         """Undo what the open transaction did; nothing when none is open."""
+        if self.spoiled:
+            raise self._cut()
         begun, self._begun = self._begun, False
         if begun or self._connection.server_status & SERVER_STATUS_IN_TRANS:
             await self._answer(b"ROLLBACK")
@@ -204,7 +205,7 @@ class AsyncMysqlDriver:
         elif self._busy:
             transport.abort()
         elif not transport.is_closing():
-            transport.write(_QUIT)
+            transport.write(QUIT)
         self._connection.close()
         if self._busy:
             self._kill()
@@ -222,7 +223,7 @@ class AsyncMysqlDriver:
         return line.fileno() if line is not None else -1
 
     def _kill(self) -> None:
-        self.ending = asyncio.get_running_loop().create_task(_stop(self._options, self._number))
+        self.ending = asyncio.get_running_loop().create_task(stop(self._options, self._number))
         _kills.add(self.ending)
         self.ending.add_done_callback(_kills.discard)
 
@@ -239,7 +240,7 @@ class AsyncMysqlDriver:
     def _refuse_lost(self) -> None:
         """Some errors (a deadlock, a killed statement) and DDL end the transaction. What follows in it would be
         committed statement by statement, and the caller told that all of it was one."""
-        if self._closed:
+        if self.spoiled:
             raise self._cut()
         if self._reading is not None:
             raise StatementError(
@@ -261,19 +262,21 @@ class AsyncMysqlDriver:
 
     async def _known(self, error: BaseException) -> BaseException:
         """What to raise for an error of a statement; brings what is known of the connection up to date."""
+        self._deadlocked = False
         if not isinstance(error, Exception):
             self.spoiled = True  # cancelled: still busy, so that close() stops the statement
             return error
         if self._closed:
             return self._cut()
-        code, words = _code(error)
+        code, words = code_of(error)
+        self._deadlocked = code == DEADLOCK
         if code in LOST:
             self._lost = self.spoiled = True
         else:
             self._busy = False
             if self._begun:
                 await self._look_at_transaction()
-        return translated(self._shard, code, words, _limits(self._options))
+        return translated(self._shard, code, words, limits(self._options))
 
     async def _look_at_transaction(self) -> None:
         """The packet of an error does not say whether the transaction is still there; that of a ping does."""
@@ -346,15 +349,3 @@ class AsyncMysqlCursor:
     def _end(self) -> None:
         driver = self._driver
         driver._reading, driver._busy = None, False
-
-
-async def _stop(options: MysqlOptions, number: int) -> None:
-    """Stop what the server still does for a connection, by another one."""
-    with contextlib.suppress(TenfoldError, MySQLError, OSError, TimeoutError):
-        side = await _session(options, KILL_WAIT_S)
-        try:
-            async with asyncio.timeout(KILL_WAIT_S):
-                await side.query(f"KILL {number:d}")
-        finally:
-            side._transport.write(_QUIT)
-            side.close()

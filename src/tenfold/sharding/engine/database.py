@@ -14,7 +14,7 @@ from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.execute import Catalog, Executor
 from tenfold.sharding.poolrules import Counters, closed
-from tenfold.sharding.ports import Driver, Observer, Params, Steps
+from tenfold.sharding.ports import TURN, Driver, Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.sharding.streams import Rows
@@ -68,7 +68,7 @@ class Database:
         try:
             yield held
         except BaseException:
-            held.end(executor.writes.rollback(held.state))
+            held.undo(executor.writes.rollback(held.state))
             raise
         held.end(executor.writes.commit(held.state))
 
@@ -82,7 +82,7 @@ class Database:
 
     def pools(self) -> dict[str, Counters]:
         """What the connections to each shard are doing, and have done since the process began."""
-        return {shard: pool.counters() for shard, pool in self._pools.items()}
+        return {shard: pool.counters() for shard, pool in self._pools.items() if shard != TURN}
 
     def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
@@ -162,6 +162,13 @@ class SyncTransaction:
         finally:
             self._session = None
             self._runner.abort(session)
+
+    def undo(self, steps: Steps[None]) -> None:
+        """Roll back by `steps`. In the child of a fork the transaction is the parent's, and is let go of."""
+        if self._session is not None and self._runner.is_copied(self._session):
+            self._session = None
+        else:
+            self.end(steps)
 
     def _live(self) -> Session[Driver]:
         if self._session is None:

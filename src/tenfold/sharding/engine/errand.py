@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from tenfold.errors import NodeError, TenfoldError
 from tenfold.sharding.poolrules import Link
+from tenfold.sharding.ports import Reply
 
 D = TypeVar("D", bound="Closes")
 P = TypeVar("P", bound="Lends")
@@ -28,6 +32,31 @@ class Lends(Protocol):
     def discard(self, link: Any) -> None:
         """Close a connection."""
 
+    def lends(self, link: Any) -> bool:
+        """Whether the connection is this process's."""
+
+
+def interrupted(shard: str) -> NodeError:
+    """What a transaction gets in which a statement did not come to its end."""
+    return NodeError(
+        f"a statement of the transaction on {shard} was interrupted, and all of it is undone",
+        hint="leave the transaction and run all of it again",
+    )
+
+
+def of_the_parent() -> NodeError:
+    """What the child of a fork gets that goes on with what was open before."""
+    return NodeError(
+        "the transaction or stream was begun before the fork, and is the parent's", hint="begin another in the child"
+    )
+
+
+class Crowd(Protocol[D]):
+    """Connections on which several threads of one run ask at once."""
+
+    def asked(self, link: Link[D], ask: Callable[[D], Reply]) -> Reply:
+        """What `ask` gives on it. Raises NodeDown once the run was interrupted."""
+
 
 class Session(Generic[D]):
     """The open transactions of one caller, by shard."""
@@ -36,6 +65,10 @@ class Session(Generic[D]):
 
     def __init__(self) -> None:
         self.open: dict[str, Link[D]] = {}
+
+    def is_copied(self, pools: Mapping[str, Lends]) -> bool:
+        """Whether a fork made this of one of the parent's, whose connections these are."""
+        return any(not pools[shard].lends(link) for shard, link in self.open.items())
 
 
 class Reading(NamedTuple, Generic[D, C, P]):
@@ -53,17 +86,23 @@ class Errand(Generic[D, C, P]):
     scratch       connection of the scratch database
     scratch_link  its link, if it is a connection of a shard; None: it is nobody else's
     scratch_pool  where it goes back to; None: nowhere, it is that of an open transaction
+    turn          gives its turn back, if it has one
+    crowd         what its threads are busy on, while several are
+    over          the run has ended; what a thread of it still opens is closed at once
     """
 
-    __slots__ = ("begun", "numbers", "reading", "scratch", "scratch_link", "scratch_pool")
+    __slots__ = ("begun", "crowd", "numbers", "over", "reading", "scratch", "scratch_link", "scratch_pool", "turn")
 
     def __init__(self, begun: dict[str, Link[D]]) -> None:
         self.begun = begun
         self.reading: dict[int, Reading[D, C, P]] = {}
         self.numbers: count[int] | None = None
+        self.crowd: Crowd[D] | None = None
+        self.over = False
         self.scratch: D | None = None
         self.scratch_link: Link[D] | None = None
         self.scratch_pool: P | None = None
+        self.turn: Callable[[], None] | None = None
 
     def keep(self, reading: Reading[D, C, P]) -> int:
         """Hold a cursor; → its number."""
@@ -71,7 +110,16 @@ class Errand(Generic[D, C, P]):
             self.numbers = count(1)
         number = next(self.numbers)
         self.reading[number] = reading
+        if self.over:
+            self._close_readings()
         return number
+
+    def failed(self, error: BaseException) -> None:
+        """The run ends by `error`. If that is none of ours, it was interrupted, perhaps amid a call, and whatever
+        it would still have done in its transactions is not done: nothing may follow in them."""
+        if not isinstance(error, TenfoldError):
+            for link in self.begun.values():
+                link.cut = True
 
     def drop_scratch(self, *, clean: bool) -> None:
         """Give the scratch database up; not clean: its connection is closed, or will be after its transaction."""
@@ -89,8 +137,25 @@ class Errand(Generic[D, C, P]):
 
     def leave(self) -> None:
         """Close what a run left open, but its transactions."""
-        for reading in self.reading.values():
-            if reading.pool is not None and reading.link is not None:
-                reading.pool.discard(reading.link)
-        self.reading.clear()
+        self.over = True
+        self._close_readings()
         self.drop_scratch(clean=False)
+        self.end_turn()
+
+    def _close_readings(self) -> None:
+        while self.reading:  # one by one, as a thread of the run may come with another
+            with suppress(KeyError):
+                _, reading = self.reading.popitem()
+                if reading.pool is not None and reading.link is not None:
+                    reading.pool.discard(reading.link)
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to `leave`."""
+        return bool(self.reading) or self.scratch is not None or self.turn is not None
+
+    def end_turn(self) -> None:
+        """Let the next one begin."""
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            turn()

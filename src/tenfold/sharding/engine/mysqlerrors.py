@@ -19,6 +19,7 @@ DENIED = frozenset({1044, 1045, 1129, 1130, 1142, 1143, 1227, 1370, 1698, 1820, 
 CHANGED = frozenset({1020, 1213, 1412})
 """Somebody else was quicker; the server has undone the transaction, or it could not be committed as one."""
 TOO_LONG = frozenset({1969, 3024})
+DEADLOCK = 1213
 LOCK_WAIT, READ_ONLY, NO_DATABASE, TLS_FAILED, ENGINE = 1205, frozenset({1290, 1836}), 1049, 2026, 1030
 
 # Messages whose quotes hold names only: of columns, tables, keys, accounts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +14,7 @@ from tenfold.topology.addresses import is_loopback, mysql_address
 from tenfold.topology.model import Tls, Topology
 
 SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+DRIVER_VARIABLE = "TENFOLD_MYSQL_DRIVER"
 KILL_WAIT_S = 1.0
 """How long the side connection that stops an abandoned statement may take."""
 
@@ -27,6 +29,7 @@ class MysqlOptions:
     connect_s    until the server has let us in
     statement_s  until the server ends a statement; the client waits `read_s` for an answer
     lock_wait_s  for a row or a table's definition; servers count whole seconds
+    driver       "pymysql" or "mysqlclient", for threads; None: mysqlclient where it is installed
     """
 
     shard: str
@@ -40,6 +43,7 @@ class MysqlOptions:
     connect_s: float = 5.0
     statement_s: float = 60.0
     lock_wait_s: float = 5.0
+    driver: str | None = None
 
     @property
     def read_s(self) -> float:
@@ -67,6 +71,7 @@ def mysql_options(topology: Topology, shard: str) -> MysqlOptions:
         database.connect_s,
         database.statement_s,
         database.lock_wait_s,
+        os.environ.get(DRIVER_VARIABLE) or None,
     )
 
 

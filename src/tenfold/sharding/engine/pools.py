@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import select
 import threading
 import time
 from collections import deque
@@ -17,6 +18,10 @@ from tenfold.sharding.poolrules import Counters, Link, Rules, Shelf, timed_out
 from tenfold.sharding.ports import Driver
 
 CHANCE = random.SystemRandom().random  # forked processes share the state of `random`
+SILENT_S = 0.005
+"""A connection that was idle for longer is looked at, which costs a microsecond, before it is lent unasked."""
+AT_ONCE_S = 0.1
+"""A connection that has gone says so at once; whatever takes longer is another trouble."""
 
 
 def ask(driver: Driver) -> None:
@@ -44,6 +49,17 @@ def drop_socket(driver: HasSocket) -> None:
     keep_alive(driver)
 
 
+def hung_up(driver: HasSocket) -> bool:
+    """Whether a connection on which nothing was asked has something to say, which is that it has ended: the server
+    was restarted, or closed it for being idle. Known before anything is sent, so that nothing is in doubt."""
+    number = driver.fileno()
+    if number < 0:
+        return True
+    news = select.poll()
+    news.register(number, select.POLLIN)
+    return bool(news.poll(0))
+
+
 class HasSocket(Protocol):
     """A connection over the network."""
 
@@ -59,12 +75,16 @@ class Source:
     check  raises NodeError when a connection that was idle no longer answers
     drop   in the child of a fork: lets go of a copied connection, unheard by the shard
     alone  whether none may be open while the process forks
+    starts whether its drivers are `sidebyside.Starter`s
+    stale  tells, without asking the shard, of a connection that was idle that it has ended
     """
 
     open: Callable[[], Driver]
     check: Callable[[Driver], None] = ask
     drop: Callable[[Any], None] = keep_alive
     alone: bool = True
+    starts: bool = False
+    stale: Callable[[Any], bool] = lambda _: False
 
 
 class _Waiter:
@@ -89,6 +109,19 @@ class Pool:
         self._shelf: Shelf[Driver] = Shelf(rules)
         self._lock = threading.Lock()
         self._waiting: deque[_Waiter] = deque()
+        self.starts = source.starts
+
+    def at_once(self) -> Link[Driver] | None:
+        """A connection that lies ready; None: `acquire` may have to wait."""
+        shelf = self._shelf
+        with self._lock:
+            if not shelf.idle or not shelf.has_place() or self._waiting:
+                return None
+            if not self._is_fresh(shelf.idle[-1], time.monotonic()):
+                return None
+            shelf.borrowed += 1
+            shelf.used += 1
+            return shelf.take()
 
     def acquire(self) -> Link[Driver]:
         """A connection for this thread alone. Raises PoolTimeout, NodeDown, and what opening raises."""
@@ -98,7 +131,7 @@ class Pool:
             if shelf.has_place() and not self._waiting:
                 shelf.used += 1
                 link = shelf.take()
-                if link is not None and shelf.is_fresh(link, time.monotonic()):
+                if link is not None and self._is_fresh(link, time.monotonic()):
                     return link
                 waiter = None
             else:
@@ -111,6 +144,8 @@ class Pool:
         shelf = self._shelf
         now_s = time.monotonic()
         with self._lock:
+            if link not in shelf.out:
+                return
             why = shelf.returned(link, now_s)
             if why is None:
                 self._pass_on(link)
@@ -123,8 +158,15 @@ class Pool:
     def discard(self, link: Link[Driver], why: str = "cut", *, down: bool = False) -> None:
         """Close a connection that cannot go on. down: the shard vanished, so others are checked before use."""
         with self._lock:
+            if link not in self._shelf.out:
+                return
             self._shelf.lost(link, down=down)
         self._end(link, why, place=True)
+
+    def lends(self, link: Link[Driver]) -> bool:
+        """Whether it is lent by this pool. One that was lent when the process forked is the parent's: in the child
+        nothing may be sent on it, and to give it back does nothing."""
+        return link in self._shelf.out
 
     def settle(self, link: Link[Driver], error: BaseException) -> None:
         """Give a connection back after an error on it."""
@@ -212,11 +254,12 @@ class Pool:
             while link is not None:
                 now_s = time.monotonic()
                 why = shelf.too_old(link, now_s)
-                if why is None and (shelf.is_fresh(link, now_s) or self._answers(link)):
+                if why is None and (self._is_fresh(link, now_s) or self._answers(link)):
                     return link
                 with self._lock:
                     shelf.out.discard(link)
-                self._end(link, why or "check", place=False)
+                ending, link = link, None
+                self._end(ending, why or "check", place=False)
                 with self._lock:
                     link = shelf.take()
             with self._lock:
@@ -239,6 +282,12 @@ class Pool:
             raise
         with self._lock:
             return self._shelf.made(driver, time.monotonic(), CHANCE())
+
+    def _is_fresh(self, link: Link[Driver], now_s: float) -> bool:
+        """Whether it may be used unasked."""
+        if not self._shelf.is_fresh(link, now_s):
+            return False
+        return now_s - link.idle_s < SILENT_S or not self._source.stale(link.driver)
 
     def _answers(self, link: Link[Driver]) -> bool:
         try:

@@ -7,19 +7,25 @@ run leaves open is rolled back and closed.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_all
+from functools import partial
 from typing import Any, TypeVar
 
 from tenfold.errors import NodeDown, TenfoldError
-from tenfold.sharding.engine.errand import Errand, Reading, Session
-from tenfold.sharding.engine.pools import Pool
+from tenfold.sharding.engine.crowd import Crowd
+from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent
+from tenfold.sharding.engine.pools import AT_ONCE_S, Pool
+from tenfold.sharding.engine.sidebyside import answers, side_by_side
 from tenfold.sharding.engine.watch import Watch
+from tenfold.sharding.poolrules import Link
 from tenfold.sharding.ports import (
     SCRATCH,
+    TURN,
     Begin,
     Chance,
     Close,
@@ -42,11 +48,14 @@ from tenfold.sharding.ports import (
     Send,
     SendMany,
     Steps,
+    Turn,
 )
 from tenfold.sharding.streams import cursor_of
 
 T = TypeVar("T")
 _Errand = Errand[Driver, Cursor, Pool]
+STOP_WAIT_S = 2.0
+"""How long the threads of an interrupted scatter are waited for, once their statements were stopped."""
 
 
 class Runner:
@@ -74,6 +83,7 @@ class Runner:
             Fetch: self._fetch,
             Close: self._close,
             Gather: self._gather,
+            Turn: self._turn,
             Scratch: self._scratch,
             EndScratch: self._end_scratch,
             Chance: lambda _, __: Drawn(time.time(), secrets.token_hex(16)),
@@ -82,6 +92,8 @@ class Runner:
 
     def run(self, steps: Steps[T], session: Session[Driver] | None = None) -> T:
         """Drive `steps` to the end. Without a session of the caller's, none of its transactions stays open."""
+        if session is not None and session.is_copied(self._pools):
+            raise of_the_parent()
         errand: _Errand = Errand({} if session is None else session.open)
         acts = self._acts
         try:
@@ -96,6 +108,9 @@ class Runner:
         except StopIteration as stop:
             result: T = stop.value
             return result
+        except BaseException as error:
+            errand.failed(error)
+            raise
         finally:
             self._leave(errand, session)
 
@@ -120,21 +135,29 @@ class Runner:
     def stream(self, steps: Steps[object], session: Session[Driver] | None = None) -> Generator[Reply, None, None]:
         """Drive `steps` as far as their answers are wanted; each Emit is a Reply. To abandon it, close it."""
         errand: _Errand = Errand({} if session is None else session.open)
+        process = os.getpid()
         try:
             effect = next(steps)
             while True:
+                if isinstance(effect, Emit):
+                    yield Reply(effect.columns, effect.rows, len(effect.rows), types=effect.types)
+                    if os.getpid() != process:
+                        raise of_the_parent()
+                    effect = steps.send(None)
+                    continue
                 try:
-                    if isinstance(effect, Emit):
-                        yield Reply(effect.columns, effect.rows, len(effect.rows), types=effect.types)
-                        answer = None
-                    else:
-                        answer = self._acts[type(effect)](effect, errand)
+                    answer = self._acts[type(effect)](effect, errand)
                 except TenfoldError as error:
                     effect = steps.throw(error)
                 else:
                     effect = steps.send(answer)
         except StopIteration:
             return
+        except GeneratorExit:  # between two calls
+            raise
+        except BaseException as error:
+            errand.failed(error)
+            raise
         finally:
             steps.close()
             self._leave(errand, session)
@@ -144,9 +167,13 @@ class Runner:
         if session.open:
             self._leave(Errand(session.open), None)
 
+    def is_copied(self, session: Session[Driver]) -> bool:
+        """Whether it is a transaction of the parent, in the child of a fork."""
+        return session.is_copied(self._pools)
+
     def _leave(self, errand: _Errand, session: Session[Driver] | None) -> None:
         """Close what a run left open."""
-        if errand.reading or errand.scratch is not None:
+        if errand.holds:
             errand.leave()
         if session is None and errand.begun:
             for shard in list(errand.begun):
@@ -168,29 +195,54 @@ class Runner:
         return watched
 
     def _begin(self, effect: Begin, errand: _Errand) -> None:
-        pool = self._pools[effect.shard]
+        errand.begun[effect.shard] = self._begun(self._pools[effect.shard])
+
+    def _begun(self, pool: Pool, *, again: bool = True) -> Link[Driver]:
         link = pool.acquire()
+        started_s = time.monotonic()
         try:
             link.driver.begin()
         except BaseException as error:
             pool.settle(link, error)
+            if again and isinstance(error, NodeDown) and time.monotonic() - started_s < AT_ONCE_S:
+                return self._begun(pool, again=False)  # nothing has been done yet
             raise
-        errand.begun[effect.shard] = link
+        return link
 
     def _end(self, effect: Commit | Rollback, errand: _Errand) -> None:
         link = errand.begun.pop(effect.shard, None)
         if link is None:
             return
         pool = self._pools[effect.shard]
+        if link.cut or not pool.lends(link):
+            # Nothing may be sent on it; closing it rolls back.
+            pool.discard(link)
+            if isinstance(effect, Commit):
+                raise interrupted(effect.shard)
+            return
         try:
             link.driver.commit() if isinstance(effect, Commit) else link.driver.rollback()
         except BaseException as error:
-            # Whatever it was, nobody knows whether the transaction still is open.
-            pool.discard(link, down=isinstance(error, NodeDown))
+            self._undo(pool, link, error)
             if isinstance(effect, Commit) or not isinstance(error, TenfoldError):
                 raise
             return
         pool.release(link)
+
+    @staticmethod
+    def _undo(pool: Pool, link: Link[Driver], error: BaseException) -> None:
+        """After a transaction that did not end as it should: have it undone, by closing the connection if need be."""
+        if isinstance(error, NodeDown) or not isinstance(error, TenfoldError):
+            pool.discard(link, down=isinstance(error, NodeDown))
+            return
+        try:
+            link.driver.rollback()
+        except BaseException as further:
+            pool.discard(link, down=isinstance(further, NodeDown))
+            if not isinstance(further, TenfoldError):
+                raise
+        else:
+            pool.release(link)
 
     def _send(self, effect: Send, errand: _Errand) -> Reply:
         pool = self._pools.get(effect.shard)
@@ -198,27 +250,28 @@ class Runner:
             held = self._held(effect.shard, errand)
             if held is not None:
                 return held.execute(effect.sql, effect.params)
-            pool = self._pools[effect.shard]
+        pool, link, reply = self._lent(effect.shard, errand, lambda driver: driver.execute(effect.sql, effect.params))
+        pool.release(link)
+        return reply
+
+    def _lent(self, shard: str, errand: _Errand, ask: Callable[[Driver], Reply]) -> tuple[Pool, Link[Driver], Reply]:
+        """Ask on a connection of its own, which the caller gives back."""
+        pool = self._pools[shard]
         link = pool.acquire()
         try:
-            reply = link.driver.execute(effect.sql, effect.params)
+            reply = ask(link.driver) if errand.crowd is None else errand.crowd.asked(link, ask)
         except BaseException as error:
             pool.settle(link, error)
             raise
-        pool.release(link)
-        return reply
+        return pool, link, reply
 
     def _send_many(self, effect: SendMany, errand: _Errand) -> Reply:
         held = None if effect.aside else self._held(effect.shard, errand)
         if held is not None:
             return held.execute_many(effect.sql, effect.rows)
-        pool = self._pools[effect.shard]
-        link = pool.acquire()
-        try:
-            reply = link.driver.execute_many(effect.sql, effect.rows)
-        except BaseException as error:
-            pool.settle(link, error)
-            raise
+        pool, link, reply = self._lent(
+            effect.shard, errand, lambda driver: driver.execute_many(effect.sql, effect.rows)
+        )
         pool.release(link)
         return reply
 
@@ -227,7 +280,11 @@ class Runner:
         if shard == SCRATCH:
             return errand.scratch
         link = errand.begun.get(shard)
-        return link.driver if link is not None else None
+        if link is None:
+            return None
+        if link.cut:
+            raise interrupted(shard)
+        return link.driver
 
     def _open(self, effect: Open, errand: _Errand) -> Opened:
         held = self._held(effect.shard, errand)
@@ -236,13 +293,10 @@ class Runner:
             cursor = cursor_of(held.execute(effect.sql, effect.params))
             reading: Reading[Driver, Cursor, Pool] = Reading(effect.shard, cursor, None, None)
         else:
-            pool = self._pools[effect.shard]
-            link = pool.acquire()
-            try:
-                cursor = cursor_of(link.driver.execute(effect.sql, effect.params, stream=True))
-            except BaseException as error:
-                pool.settle(link, error)
-                raise
+            pool, link, reply = self._lent(
+                effect.shard, errand, lambda driver: driver.execute(effect.sql, effect.params, stream=True)
+            )
+            cursor = cursor_of(reply)
             reading = Reading(effect.shard, cursor, pool, link)
         return Opened(errand.keep(reading), cursor.columns, cursor.types)
 
@@ -279,6 +333,11 @@ class Runner:
                 else:
                     reading.pool.discard(reading.link, down=down)
 
+    def _turn(self, _: Turn, errand: _Errand) -> None:
+        turns = self._pools.get(TURN)
+        if turns is not None and errand.turn is None:
+            errand.turn = partial(turns.release, turns.acquire())
+
     def _scratch(self, effect: Scratch, errand: _Errand) -> None:
         errand.drop_scratch(clean=False)
         if self._new_scratch is not None:
@@ -294,18 +353,36 @@ class Runner:
     @staticmethod
     def _end_scratch(effect: EndScratch, errand: _Errand) -> None:
         errand.drop_scratch(clean=effect.clean)
+        errand.end_turn()
 
     def _gather(self, effect: Gather, errand: _Errand) -> list[Any]:
+        if not errand.begun and len(effect.sends) > 1:
+            outcomes = side_by_side(self._pools, effect.sends, self._watch)
+            if outcomes is not None:
+                return answers(outcomes)
         first, *others = effect.sends
         acts = self._acts
-        running = []
+        running: list[Future[Any]] = []
+        crowd = errand.crowd = Crowd()
+        own = failed = None
         try:
             for other in others:
                 threads = self._threads(self._shard_of(other, errand))
                 running.append(threads.submit(acts[type(other)], other, errand))
-            own = acts[type(first)](first, errand)
-        finally:
+            try:
+                own = acts[type(first)](first, errand)
+            except TenfoldError as error:
+                failed = error
             wait_all(running)
+        except BaseException as error:
+            errand.failed(error)
+            crowd.stop([link for link in errand.begun.values() if link.cut])
+            wait_all(running, STOP_WAIT_S)
+            raise
+        finally:
+            errand.crowd = None
+        if failed is not None:
+            raise failed
         return [own, *(one.result() for one in running)]
 
     @staticmethod
