@@ -1,4 +1,4 @@
-"""Lines by mysqlclient (MySQLdb), where it is installed; it is written in C and two to three times as fast. Edge.
+"""Lines by mysqlclient (MySQLdb), where it is installed: in C, and quick at many rows. Edge.
 
 Its own layer in Python is left out: it sends statements that we have no use for, and never says whether a
 transaction is open. libmariadb knows and is asked directly, which takes a microsecond and no round trip.
@@ -40,6 +40,8 @@ OLDEST, EXAMINED = (3, 3), (3, 3)
 to a server that asks), and the last whose verification of certificates has been examined. Later ones have grown
 exceptions: for self-signed certificates, and by a variable of the environment."""
 LOST, TLS_FAILED = 2013, 2026
+
+_MULTI_RESULTS = 1 << 17  # a flag of the protocol
 
 # enum mariadb_value in libmariadb's mysql.h
 _SERVER_STATUS = 30
@@ -154,14 +156,17 @@ class MysqldbLine:
     def send(self, text: str | bytes) -> None:
         """Send one statement; its `answer` is to be taken next."""
         data = text if isinstance(text, bytes) else text.encode()
-        self._patience_s = self._read_s
-        with _Asking(self):
+        self._patience_s, self.asked_s = self._read_s, time.monotonic()
+        try:
             self._connection.send_query(data)
+        except _mysql.MySQLError as error:
+            self.explain(error)
+            raise
 
     def answer(self) -> Reply:
         """What the server answers to the statement that was sent."""
         connection = self._connection
-        with _Asking(self):
+        try:
             self._await()
             result = connection.store_result()
             if result is None:
@@ -172,6 +177,9 @@ class MysqldbLine:
                 columns = tuple([column[0] for column in described])
                 reply = Reply(columns, rows, len(rows), None, tuple([column[1] for column in described]))
             self.pass_over()
+        except _mysql.MySQLError as error:
+            self.explain(error)
+            raise
         return reply
 
     def _await(self) -> None:
@@ -191,9 +199,20 @@ class MysqldbLine:
     def unread(self, text: str | bytes) -> MysqldbUnread:
         """Run one statement and leave its rows at the server."""
         self.send(text)
-        with _Asking(self):
+        try:
             self._await()
             return MysqldbUnread(self, self._connection.use_result())
+        except _mysql.MySQLError as error:
+            self.explain(error)
+            raise
+
+    def explain(self, error: BaseException) -> None:
+        """Say what libmariadb leaves open. Raises another error where it says something else than happened."""
+        code = error.args[0] if error.args else 0
+        if code == TLS_FAILED:  # after the handshake it is no more than a line that was cut
+            raise _mysql.OperationalError(LOST, "cut") from error
+        if code == LOST and time.monotonic() - self.asked_s >= self._whole_s:
+            error.__cause__ = TimeoutError()  # amid an answer, where the library is the one who waits
 
     def ping(self) -> None:
         """Have the server say how it stands; of the answer to a ping libmariadb keeps nothing."""
@@ -247,29 +266,6 @@ class MysqldbLine:
             copy.close()
 
 
-_MULTI_RESULTS = 1 << 17
-
-
-class _Asking:
-    """A statement on its way; of its errors libmariadb says too little."""
-
-    __slots__ = ("_begun_s", "_line")
-
-    def __init__(self, line: MysqldbLine) -> None:
-        self._line = line
-
-    def __enter__(self) -> None:
-        self._begun_s = time.monotonic()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, _mysql.MySQLError):
-            return
-        if error.args[:1] == (TLS_FAILED,):  # after the handshake it is no more than a line that was cut
-            raise _mysql.OperationalError(LOST, "cut") from error
-        if error.args[:1] == (LOST,) and time.monotonic() - self._begun_s >= self._line._whole_s:
-            error.__cause__ = TimeoutError()  # amid an answer, where the library is the one who waits
-
-
 class MysqldbUnread:
     """Rows that the library has yet to read."""
 
@@ -283,14 +279,15 @@ class MysqldbUnread:
         """The next rows; fewer than `count` are the last."""
         if self._result is None:
             return ()
+        self._line.asked_s = time.monotonic()
         try:
-            with _Asking(self._line):
-                rows: Sequence[tuple[Any, ...]] = self._result.fetch_row(count)
-                if len(rows) < count:
-                    self._result = None
-                    self._line.pass_over()
-        except _mysql.MySQLError:
+            rows: Sequence[tuple[Any, ...]] = self._result.fetch_row(count)
+            if len(rows) < count:
+                self._result = None
+                self._line.pass_over()
+        except _mysql.MySQLError as error:
             self._result = None  # the error was the end of it
+            self._line.explain(error)
             raise
         return rows
 
@@ -321,7 +318,7 @@ class Mysqldb:
             return Failure(code, words, _of_tls(self.host, words, error))
         if code == 1156 or "restricted_auth" in words:
             return Failure(2059, "the server wants a way of authentication that is not available", error)
-        return Failure(code, words, error.__cause__ or _of_system(words) or error)
+        return Failure(code, words, error.__cause__ or _of_system(code, words) or error)
 
 
 def _of_tls(host: str, words: str, error: BaseException) -> BaseException:
@@ -340,15 +337,13 @@ def _of_tls(host: str, words: str, error: BaseException) -> BaseException:
     return refused
 
 
-# What was under way when something else happened, of which libmariadb says nothing.
-_STALE = {errno.EINPROGRESS: "refused or unreachable", errno.EAGAIN: "the connection was cut"}
-
-
-def _of_system(words: str) -> OSError | None:
+def _of_system(code: int, words: str) -> OSError | None:
     """The error of the system that libmariadb names by its number at the end; a TimeoutError is one of them."""
     found = re.search(r"(?:system error: |\()(\d+)\)?$", words)
     number = int(found[1]) if found else 0
-    return OSError(number, _STALE.get(number) or os.strerror(number)) if number else None
+    if number in (errno.EINPROGRESS, errno.EAGAIN):  # how it stood before it went wrong
+        return ConnectionError(number, "the connection was cut" if code == LOST else "refused or unreachable")
+    return OSError(number, os.strerror(number)) if number else None
 
 
 def _in_child() -> None:

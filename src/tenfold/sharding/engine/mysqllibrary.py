@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from tenfold.errors import ConfigError
 from tenfold.sharding.engine.mysqlline import Library
 from tenfold.sharding.engine.mysqloptions import DRIVER_VARIABLE, MysqlOptions
 from tenfold.sharding.engine.mysqlsession import Pymysql
+
+mysqldbline: ModuleType | None
+try:  # once, before there are threads
+    from tenfold.sharding.engine import mysqldbline
+except ImportError:
+    mysqldbline = None
 
 PYMYSQL = Pymysql()
 
@@ -20,15 +28,13 @@ def library(options: MysqlOptions) -> Library:
         return PYMYSQL
     if wanted not in (None, "mysqlclient"):
         raise ConfigError(f"{DRIVER_VARIABLE} is {wanted!r}", hint="write pymysql or mysqlclient, or unset it")
-    try:
-        from tenfold.sharding.engine import mysqldbline
-    except ImportError:
-        why: str | None = "it is not installed"
-    else:
+    why: str | None = "it is not installed"
+    if mysqldbline is not None:
         why = mysqldbline.unusable()
         if why is None:
             # Asked for by name or not: a certificate that is not verified is no choice.
-            return mysqldbline.Mysqldb(options.host) if mysqldbline.fits(options) else PYMYSQL
+            chosen: Library = mysqldbline.Mysqldb(options.host) if mysqldbline.fits(options) else PYMYSQL
+            return chosen
     if wanted is not None:
         raise ConfigError(
             f"{DRIVER_VARIABLE} is mysqlclient, but {why}", hint='pip install "tenfold[mysqlclient]", or unset it'
