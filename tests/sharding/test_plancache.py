@@ -48,6 +48,13 @@ def test_what_might_be_read_wrongly_is_planned_by_itself(sql: str, engine: Engin
     assert normal(sql, engine) is None
 
 
+@pytest.mark.parametrize("engine", [SQLITE, MYSQL])
+@pytest.mark.parametrize("end", ["b5", "t.b5", "_9", "5e", "b.5", "`b5`", "x FROM5"])
+def test_a_digit_in_a_name_is_no_literal(engine: Engine, end: str) -> None:
+    found = normal(f"SELECT a FROM t WHERE c = 7 AND a = {end}", engine)
+    assert found is None or found == Normal(f"SELECT a FROM t WHERE c = ? AND a = {end}", (7,))
+
+
 def test_double_quotes_are_names_on_sqlite_and_text_on_mysql() -> None:
     assert normal('SELECT a FROM t WHERE "5" = 5', SQLITE) == Normal('SELECT a FROM t WHERE "5" = ?', (5,))
     assert normal('SELECT a FROM t WHERE "5" = 5', MYSQL) == Normal("SELECT a FROM t WHERE ? = ?", ("5", 5))

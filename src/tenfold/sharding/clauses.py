@@ -6,7 +6,7 @@ piece is; the piece itself is text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -146,16 +146,23 @@ def _starts(tokens: Sequence[Token]) -> dict[str, int] | None:
 
 
 def _items(piece: Piece) -> tuple[Item, ...]:
-    found: list[Item] = []
+    return tuple([_item(piece.text, part) for part in _parts(piece.tokens)])
+
+
+def _parts(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """What stands between the commas."""
     depth = start = 0
-    for position, token in enumerate(piece.tokens):
-        depth += (token.token_type in _OPEN) - (token.token_type in _SHUT)
-        if depth == 0 and token.token_type is TokenType.COMMA:
-            found.append(_item(piece.text, piece.tokens[start:position]))
+    for position, token in enumerate(tokens):
+        kind = token.token_type
+        if kind in _OPEN:
+            depth += 1
+        elif kind in _SHUT:
+            depth -= 1
+        elif depth == 0 and kind is TokenType.COMMA:
+            yield tokens[start:position]
             start = position + 1
-    if piece.tokens:
-        found.append(_item(piece.text, piece.tokens[start:]))
-    return tuple(found)
+    if tokens:
+        yield tokens[start:]
 
 
 def _item(text: str, tokens: Sequence[Token]) -> Item:
@@ -207,7 +214,7 @@ def list_of(text: str, listing: exp.In, column: exp.Column, tokens: Sequence[Tok
         depth += (tokens[last].token_type in _OPEN) - (tokens[last].token_type in _SHUT)
         if depth == 0:
             break
-    items = [item.whole for item in _items(Piece(text, tokens[first:last]))]
+    items = list(_parts(tokens[first:last]))
     if len(items) != len(listing.expressions):
         return None
-    return [(item.tokens[0].start, item.tokens[-1].end) for item in items]
+    return [(item[0].start, item[-1].end) for item in items]

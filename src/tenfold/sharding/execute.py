@@ -77,20 +77,21 @@ class Executor:
             return (yield from self.writes.insert(plan, [params], tx))
         if isinstance(plan.route, Everywhere):
             return (yield from self._everywhere(plan, [params], tx, many=False))
-        shards, bucket, anywhere = yield from self.placing.place(plan, params, tx)
+        place = yield from self.placing.place(plan, params, tx)
+        shards = place.shards
         if len(shards) > 1:
             if plan.writes:
                 return (yield from self.writes.change_on(plan, params, shards, tx))
             _refuse_in_transaction(tx, shards)
             try:
-                return (yield from self.reads.answer(plan, params, shards, tx))
+                return (yield from self.reads.answer(plan, params, place, tx))
             except StaleShape as stale:
                 self._again(stale, again)
                 return (yield from self.execute(sql, given, tx, again=False))
         if plan.changing:
-            assert bucket is not None  # noqa: S101  # only tables of a group have reserved values
-            return (yield from self.writes.change(plan, params, shards[0], bucket, tx))
-        if tx is not None and _decides(plan, tx, anywhere):
+            assert place.bucket is not None  # noqa: S101  # only tables of a group have reserved values
+            return (yield from self.writes.change(plan, params, shards[0], place.bucket, tx))
+        if tx is not None and _decides(plan, tx, place.anywhere):
             yield from self.writes.enter(tx, shards[0])
         reply: Reply = yield Send(shards[0], plan.sql, params)
         if plan.kind is not Kind.INSERT or not reply.rowcount:
@@ -104,16 +105,17 @@ class Executor:
             reply = yield from self.execute(sql, params, tx)
             yield Emit(reply.columns, reply.rows, reply.types)
             return reply
-        shards, _, anywhere = yield from self.placing.place(plan, params, tx)
+        place = yield from self.placing.place(plan, params, tx)
+        shards = place.shards
         if len(shards) > 1:
             _refuse_in_transaction(tx, shards)
             try:
-                yield from self.reads.stream(plan, params, shards, tx)
+                yield from self.reads.stream(plan, params, place, tx)
             except StaleShape as stale:  # before any row of it was handed on
                 self._again(stale, again)
                 return (yield from self.stream(sql, params, tx, again=False))
             return Reply()
-        if tx is not None and _decides(plan, tx, anywhere):
+        if tx is not None and _decides(plan, tx, place.anywhere):
             yield from self.writes.enter(tx, shards[0])
         yield from stream_one(shards[0], plan.sql, params)
         return Reply()
@@ -160,7 +162,7 @@ class Executor:
             return (yield from self._one_by_one(sql, rows, tx))
         placed: dict[str, list[Params]] = {}
         for params in rows:
-            shards, _, _ = yield from self.placing.place(plan, params, tx)
+            shards = (yield from self.placing.place(plan, params, tx)).shards
             if len(shards) > 1:
                 raise CrossShardError("a row needs several shards", hint="name the shard key in the WHERE")
             placed.setdefault(shards[0], []).append(params)

@@ -18,11 +18,16 @@ from tenfold.sharding.statement import value
 
 
 class Place(NamedTuple):
-    """Where a statement goes: its bucket where it has just one; anywhere: every shard has the same answer."""
+    """Where a statement goes.
+
+    bucket    where it has just one; anywhere: every shard has the same answer
+    listed    of a list of keys: shard → which of the keys are its own, by position
+    """
 
     shards: Sequence[str]
     bucket: int | None = None
     anywhere: bool = False
+    listed: Mapping[str, Sequence[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class Placing:
             return self._by_id(route, params)
         if isinstance(route, AnyShard):
             return Place((_home(tx) or self.layout.shards[0],), anywhere=True)
-        return Place(self.of_route(route, params) or self.layout.shards[:1])
+        if isinstance(route, ByKeys):
+            return self._by_keys(route, params)
+        return Place(self.of_route(route, params))
 
     def of_route(self, route: Route, params: Params) -> Sequence[str]:
         """The shards of a route that its values alone decide."""
@@ -66,6 +73,16 @@ class Placing:
         if isinstance(route, Everywhere):
             return route.shards
         return self.layout.shards[:1] if isinstance(route, AnyShard) else self.layout.shards
+
+    def _by_keys(self, route: ByKeys, params: Params) -> Place:
+        owners, kind = self.map.owners, route.key_type
+        own: dict[str, list[int]] = {}
+        for at, source in enumerate(route.sources):
+            key = value(source, params)
+            if key is not None:
+                own.setdefault(owners[bucket_of(key, kind)], []).append(at)
+        # NULL alone is on no shard: then any one gives the empty answer.
+        return Place([shard for shard in self.layout.shards if shard in own] or self.layout.shards[:1], listed=own)
 
     def _by_key(self, route: ByKey, plan: Plan, params: Params) -> Place:
         kind = route.key_type

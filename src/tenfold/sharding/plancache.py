@@ -23,20 +23,23 @@ PLANS = 4096
 K = TypeVar("K")
 V = TypeVar("V")
 
-# Only what may matter is matched; the rest of the text is passed over. Groups: a text, a parameter, a number, a word
-# after which literals are values, a word after which they are not (until the next of the former), what is not for us:
-# a word right before a quote is a prefix (x'00', _utf8'a'), a backslash may escape, names of parameters have no place,
-# and the length of a type (AS CHAR(5)) is no value.
-_NUMBER = r"(?<![\w.$:@])([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![\w.])"
-_WORDS = r"\b(FROM|SET|VALUES?)\b|\b(SELECT|GROUP|ORDER|HAVING|LIMIT|OFFSET|RETURNING|INTERVAL|CONFLICT)\b"
+# Words and signs of no account are passed over in one go; then comes a text, a parameter, a number, a word after which
+# literals are values, or one after which they are not (until the next of the former). Whatever else is met is not for
+# us: a word right before a quote is a prefix (x'00', _utf8'a'), a backslash may escape, names of parameters have no
+# place, and the length of a type (AS CHAR(5)) is no value.
+_VALUE_WORDS = "FROM|SET|VALUES?"
+_NAME_WORDS = "SELECT|GROUP|ORDER|HAVING|LIMIT|OFFSET|RETURNING|INTERVAL|CONFLICT"
+_PASSED = rf"(?:[\s,.()=<>*+!;|&^~]++|(?!(?:{_VALUE_WORDS}|{_NAME_WORDS}|AS|CONVERT)\b)[a-z_][\w$]*+(?!['\"]))*+"
+_NUMBER = r"(?<![\w.])([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(?![\w.])"
+_WORDS = rf"({_VALUE_WORDS})\b|({_NAME_WORDS})\b|AS\b(?!\s+\w+\s*\()"
 _SQLITE = re.compile(
-    rf"""(?<!\w)('(?:[^']|'')*')|(\?|%s\b)|{_NUMBER}|{_WORDS}"""
-    r"""|(?<!\w)"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/|(['":%]|\bAS\s+\w+\s*\()""",
+    rf"""{_PASSED}(?:('(?:[^']|'')*')|(\?|%s\b)|{_NUMBER}|{_WORDS}"""
+    r"""|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/|[-/]|\Z|(.))""",
     re.DOTALL | re.IGNORECASE,
 )
 _MYSQL = re.compile(
-    rf"""(?<!\w)('(?:[^'\\]|'')*'|"(?:[^"\\]|"")*")|(\?|%s\b)|{_NUMBER}|{_WORDS}"""
-    r"""|`[^`]*`|\#[^\n]*|--[^\n]*|/\*.*?\*/|(['":%\\]|\b(?:AS\s+\w+|CONVERT)\s*\()""",
+    rf"""{_PASSED}(?:('(?:[^'\\]|'')*'|"(?:[^"\\]|"")*")|(\?|%s\b)|{_NUMBER}|{_WORDS}"""
+    r"""|`[^`]*`|\#[^\n]*|--[^\n]*|/\*.*?\*/|[-/]|\Z|(.))""",
     re.DOTALL | re.IGNORECASE,
 )
 _TEXT, _PARAMETER, _DIGITS, _VALUES, _NAMES = 1, 2, 3, 4, 5
@@ -67,7 +70,7 @@ def normal(sql: str, engine: Engine) -> Normal | None:
         kind = found.lastindex
         if kind is None:
             continue
-        text = found[0]
+        text = found[kind]
         if kind in (_VALUES, _NAMES):
             lifting = kind == _VALUES
             selects += text.upper() == "SELECT"
@@ -85,7 +88,7 @@ def normal(sql: str, engine: Engine) -> Normal | None:
             values.append(text[1:-1].replace(text[0] * 2, text[0]) if kind == _TEXT else _number(text, engine))
         else:
             continue
-        start, end = found.span()
+        start, end = found.span(kind)
         pieces += [sql[done:start], "?"]
         done = end
     # A sub-query may stand among what the outer one names.

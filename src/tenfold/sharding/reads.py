@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.errors import CrossShardError, StatementError
-from tenfold.sharding.keys import bucket_of
 from tenfold.sharding.merge import Merge, folded
-from tenfold.sharding.placing import Placing
-from tenfold.sharding.plan import Among, ByKeys, Listed, Merged, Part, Plan, Staged
+from tenfold.sharding.placing import Place, Placing
+from tenfold.sharding.plan import Among, Listed, Merged, Part, Plan, Staged
 from tenfold.sharding.ports import (
     SCRATCH,
     Close,
@@ -29,7 +28,7 @@ from tenfold.sharding.ports import (
     Turn,
 )
 from tenfold.sharding.reserve import Transaction
-from tenfold.sharding.statement import Source, Text, picked, value
+from tenfold.sharding.statement import Source, picked, value
 from tenfold.topology.model import Engine
 
 
@@ -59,26 +58,26 @@ class Reads:
     placing: Placing
     pull_rows: int
 
-    def answer(self, plan: Plan, params: Params, shards: Sequence[str], tx: Transaction | None) -> Steps[Reply]:
+    def answer(self, plan: Plan, params: Params, place: Place, tx: Transaction | None) -> Steps[Reply]:
         """The whole answer at once."""
         _refuse_number(plan, params)
         if plan.merged is not None:
-            return (yield from self._merged(plan, plan.merged, params, shards))
+            return (yield from self._merged(plan, plan.merged, params, place))
         assert plan.staged is not None  # noqa: S101  # a SELECT on several shards is one of the two
         yield from self._fill_scratch(plan.staged, params, tx)
         reply: Reply = yield Send(SCRATCH, plan.staged.final.sql, picked(plan.staged.final, params))
         yield from self._leave_scratch(plan.staged)
         return reply
 
-    def stream(self, plan: Plan, params: Params, shards: Sequence[str], tx: Transaction | None) -> Steps[None]:
+    def stream(self, plan: Plan, params: Params, place: Place, tx: Transaction | None) -> Steps[None]:
         """The answer in batches, as `Emit`s."""
         _refuse_number(plan, params)
         if plan.merged is not None and plan.merged.folds:
-            reply = yield from self._merged(plan, plan.merged, params, shards)
+            reply = yield from self._merged(plan, plan.merged, params, place)
             yield Emit(reply.columns, reply.rows, reply.types)
             return
         if plan.merged is not None:
-            yield from self._stream_merged(plan, plan.merged, params, shards)
+            yield from self._stream_merged(plan, plan.merged, params, place)
             return
         assert plan.staged is not None  # noqa: S101
         yield from self._fill_scratch(plan.staged, params, tx)
@@ -87,29 +86,29 @@ class Reads:
 
     # --- merged ---
 
-    def _merged(self, plan: Plan, merged: Merged, params: Params, shards: Sequence[str]) -> Steps[Reply]:
+    def _merged(self, plan: Plan, merged: Merged, params: Params, place: Place) -> Steps[Reply]:
         skip, limit = self._bounds(merged, params)
-        texts = self._texts(plan, merged, params, shards, "" if limit is None else f" LIMIT {_most(skip + limit)}")
+        texts = self._texts(merged, params, place, "" if limit is None else f" LIMIT {_most(skip + limit)}")
         replies: list[Reply] = yield Gather([Send(*text) for text in texts])
         first = replies[0]
         _refuse_drift(plan, [(text[0], reply.columns) for text, reply in zip(texts, replies, strict=True)])
         if merged.folds:
             rows = [folded([row for reply in replies for row in reply.rows], merged.folds)]
         else:
-            merge = Merge(len(shards), merged.keys, merged.hidden, skip, limit)
+            merge = Merge(len(texts), merged.keys, merged.hidden, skip, limit)
             for at, reply in enumerate(replies):
                 merge.feed(at, reply.rows)
                 merge.feed(at, ())
             rows = merge.take()
         return Reply(_shown(first.columns, merged), rows, len(rows), types=_shown(first.types, merged))
 
-    def _stream_merged(self, plan: Plan, merged: Merged, params: Params, shards: Sequence[str]) -> Steps[None]:
+    def _stream_merged(self, plan: Plan, merged: Merged, params: Params, place: Place) -> Steps[None]:
         skip, limit = self._bounds(merged, params)
-        texts = self._texts(plan, merged, params, shards, "" if limit is None else f" LIMIT {_most(skip + limit)}")
+        texts = self._texts(merged, params, place, "" if limit is None else f" LIMIT {_most(skip + limit)}")
         opened: list[Opened] = yield Gather([Open(*text) for text in texts])
         _refuse_drift(plan, [(text[0], one.columns) for text, one in zip(texts, opened, strict=True)])
         columns, types = _shown(opened[0].columns, merged), _shown(opened[0].types, merged)
-        merge = Merge(len(shards), merged.keys, merged.hidden, skip, limit)
+        merge = Merge(len(texts), merged.keys, merged.hidden, skip, limit)
         yield Emit(columns, (), types)
         while not merge.done:
             wanted = merge.wants()
@@ -121,23 +120,13 @@ class Reads:
                 yield Emit(columns, ready, types)
         yield Close([one.number for one in opened])
 
-    def _texts(
-        self, plan: Plan, merged: Merged, params: Params, shards: Sequence[str], tail: str
-    ) -> list[tuple[str, str, Params]]:
+    def _texts(self, merged: Merged, params: Params, place: Place, tail: str) -> list[tuple[str, str, Params]]:
         """(shard, SQL, parameters) for each shard. None knows which of its rows come first among all, so each gives
         as many as may be wanted."""
-        route, listed = plan.route, merged.listed
-        if listed is None or not isinstance(route, ByKeys):
+        if merged.listed is None or not place.listed:
             values = picked(merged.text, params)
-            return [(shard, merged.text.sql + tail, values) for shard in shards]
-        own: dict[str, list[Text]] = {}
-        for item, source in zip(listed.items, route.sources, strict=True):
-            key = value(source, params)
-            if key is not None:
-                own.setdefault(self.placing.shard_of(bucket_of(key, route.key_type)), []).append(item)
-        # NULL alone is on no shard: then any one gives the empty answer.
-        own = own or {shards[0]: list(listed.items)}
-        return [(shard, *_cut(listed, own[shard], params, tail)) for shard in shards if shard in own]
+            return [(shard, merged.text.sql + tail, values) for shard in place.shards]
+        return [(shard, *_cut(merged.listed, place.listed[shard], params, tail)) for shard in place.shards]
 
     def _bounds(self, merged: Merged, params: Params) -> tuple[int, int | None]:
         """(rows to skip, rows to give or None for all)."""
@@ -317,8 +306,9 @@ def _refuse_drift(plan: Plan, seen: Sequence[tuple[str, tuple[str, ...]]]) -> No
             )
 
 
-def _cut(listed: Listed, items: Sequence[Text], params: Params, tail: str) -> tuple[str, Params]:
+def _cut(listed: Listed, wanted: Sequence[int], params: Params, tail: str) -> tuple[str, Params]:
     """The text with some items of its list, and their parameters."""
+    items = [listed.items[at] for at in wanted]
     sql = f"{listed.before.sql}{', '.join([item.sql for item in items])}{listed.after.sql}{tail}"
     if listed.before.slots is None or isinstance(params, Mapping):
         return sql, params
@@ -326,7 +316,7 @@ def _cut(listed: Listed, items: Sequence[Text], params: Params, tail: str) -> tu
     for item in items:
         slots += item.slots or ()
     slots += listed.after.slots or ()
-    return sql, [params[slot] for slot in slots if slot < len(params)]
+    return sql, [params[slot] for slot in slots]
 
 
 def _most(rows: int) -> int:

@@ -224,6 +224,9 @@ def text_of(numbered: str, positional: int) -> Text:
     """A text made of pieces of `Statement.numbered`, as shards take it. positional: as in the Statement."""
     if not positional:
         return Text(numbered.replace(f":{_NAMED}", ":"))
+    alone = _MARKER.fullmatch(numbered)
+    if alone:
+        return Text("?", (int(alone[1]),))
     return Text(_MARKER.sub("?", numbered), tuple(int(slot) for slot in _MARKER.findall(numbered)))
 
 
