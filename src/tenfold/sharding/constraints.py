@@ -16,11 +16,12 @@ from sqlglot import exp
 from tenfold.errors import CrossShardError, RoutingError
 from tenfold.sharding.layout import Grouped, GroupTable, Layout, Placed
 from tenfold.sharding.shapes import OWN_PREFIX, ROWID, TableShape
-from tenfold.sharding.statement import Source, source, target_of
+from tenfold.sharding.statement import Source, Statement, source, target_of
 
 # Functions that stand in FROM and read nothing but their arguments.
 TABLE_FUNCTIONS = {"json_each", "json_tree", "generate_series"}
 _Owner = exp.Select | exp.Update | exp.Delete | exp.Insert
+_CTES = "tf_ctes"
 _OWNERS = (exp.Select, exp.Update, exp.Delete, exp.Insert)
 
 
@@ -57,10 +58,10 @@ class Scope:
     outputs: set[str] = field(default_factory=set)
 
 
-def table_names(tree: exp.Expr) -> list[str]:
+def table_names(statement: Statement) -> list[str]:
     """Every table that the statement names, CTEs left out, in the order of the tree."""
     names = []
-    for table in _tables(tree):
+    for table in _tables(statement):
         if table.name not in names:
             names.append(table.name)
     return names
@@ -78,22 +79,22 @@ class Analysis:
 
 
 def analysed(
-    tree: exp.Expr, layout: Layout, known: dict[str, GroupTable], shapes: Mapping[str, TableShape]
+    statement: Statement, layout: Layout, known: dict[str, GroupTable], shapes: Mapping[str, TableShape]
 ) -> Analysis:
     """Every use of a table in the statement, with what binds it. By lower-case name: `known`, tables of groups;
     `shapes`, others."""
-    for cte in tree.find_all(exp.CTE):
+    for cte in statement.found(exp.CTE):
         name = cte.alias_or_name.lower()
         if name in layout.tables or name.startswith((OWN_PREFIX, "sqlite_")):
             raise RoutingError(f"WITH {cte.alias_or_name} hides the table of that name", hint="name it otherwise")
-    for listed in tree.find_all(exp.In):
+    for listed in statement.found(exp.In):
         if listed.args.get("field") is not None:  # `x IN table`: the parser takes the table for a column
             raise RoutingError(
                 f"IN {listed.args['field'].sql()} is not supported",
                 hint="write IN (SELECT column FROM table), or a list in parentheses",
             )
     scopes: dict[int, Scope] = {}
-    for table in _tables(tree):
+    for table in _tables(statement):
         scope = _scope_of(table, scopes)
         placed = layout.placed(table.name)
         group = known.get(table.name.lower()) if isinstance(placed, Grouped) else None
@@ -101,7 +102,7 @@ def analysed(
             raise RoutingError(f"{table.alias_or_name} is named twice in one FROM", hint="give each an alias")
         shape = group.shape if group else shapes.get(table.name.lower())
         scope.uses.append(Use(placed, table.alias_or_name.lower(), group, shape))
-    for select in tree.find_all(exp.Select):
+    for select in statement.found(exp.Select):
         _scope_of(select, scopes)
     edges = [edge for scope in list(scopes.values()) for edge in _conditions(scope, scopes)]
     uses = [use for scope in scopes.values() for use in scope.uses]
@@ -109,10 +110,10 @@ def analysed(
     return Analysis(scopes, uses, edges)
 
 
-def _tables(tree: exp.Expr) -> Iterator[exp.Table]:
-    ctes = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
-    target = target_of(tree)  # is a table even where a CTE has its name
-    for table in tree.find_all(exp.Table):
+def _tables(statement: Statement) -> Iterator[exp.Table]:
+    ctes = {cte.alias_or_name.lower() for cte in statement.found(exp.CTE)}
+    target = target_of(statement.tree)  # is a table even where a CTE has its name
+    for table in statement.found(exp.Table):
         if not isinstance(table.this, exp.Identifier):
             function = table.this.name.lower() if table.this else ""
             if function not in TABLE_FUNCTIONS:
@@ -164,8 +165,16 @@ def from_items(owner: exp.Expr) -> Iterator[exp.Expr]:
         yield join.this
 
 
+def _ctes(root: exp.Expr) -> set[str]:
+    """Names that WITH gives, lower-case; kept at the tree, as every table of it is held against them."""
+    found: set[str] | None = root.meta.get(_CTES)
+    if found is None:
+        found = root.meta[_CTES] = {cte.alias_or_name.lower() for cte in root.find_all(exp.CTE)}
+    return found
+
+
 def is_plain_table(item: exp.Expr) -> bool:
-    ctes = {cte.alias_or_name.lower() for cte in item.root().find_all(exp.CTE)}
+    ctes = _ctes(item.root())
     return (
         isinstance(item, exp.Table)
         and isinstance(item.this, exp.Identifier)

@@ -216,7 +216,7 @@ class Executor:
         known = {}
         shapes = {}
         if statement.kind is not Kind.DDL:
-            places = {name.lower(): self.layout.tables.get(name.lower()) for name in table_names(statement.tree)}
+            places = {name.lower(): self.layout.tables.get(name.lower()) for name in table_names(statement)}
             alone = len({place.shard for place in places.values() if isinstance(place, Pinned)}) < 2
             several = any(isinstance(place, Grouped) for place in places.values()) or not alone
             for name, place in places.items():

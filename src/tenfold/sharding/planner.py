@@ -26,14 +26,13 @@ def plan(
 
     Raises RoutingError (ShardKeyError, CrossShardError) with the rewrite as hint.
     """
-    tree = statement.tree
-    _refuse_connection_state(tree)
+    _refuse_connection_state(statement)
     if statement.kind is Kind.DDL:
         return _plan_ddl(statement, layout)
-    analysis = analysed(tree, layout, known, shapes or {})
+    analysis = analysed(statement, layout, known, shapes or {})
     uses = analysis.uses
     if statement.dialect.engine is Engine.SQLITE:
-        _refuse_row_numbers(tree, uses)
+        _refuse_row_numbers(statement, uses)
     if statement.kind is Kind.SELECT:
         return plan_select(statement, layout, analysis)
     return _plan_write(statement, layout, analysis)
@@ -63,8 +62,8 @@ def _plan_write(statement: Statement, layout: Layout, analysis: Analysis) -> Pla
     return Plan(statement.kind, statement.sql, route_of_change(statement, analysis), rows, tables, changing=changing)
 
 
-def _refuse_connection_state(tree: exp.Expr) -> None:
-    for function in tree.find_all(exp.Func):
+def _refuse_connection_state(statement: Statement) -> None:
+    for function in statement.found(exp.Func):
         name = function_name(function)
         if name in CONNECTION_STATE:
             lock = "lock" in name
@@ -82,11 +81,11 @@ def _as_written(function: exp.Expr, sql: str) -> str:
     return next((name for name in names if name in sql.lower()), names[0])
 
 
-def _refuse_row_numbers(tree: exp.Expr, uses: list[Use]) -> None:
+def _refuse_row_numbers(statement: Statement, uses: list[Use]) -> None:
     """A row has another rowid on its shard than it would have in one database, and after a move."""
     if not any(use.table for use in uses):
         return
-    for column in tree.find_all(exp.Column):
+    for column in statement.found(exp.Column):
         name, qualifier = column.name.lower(), column.table.lower()
         meant = [use.table for use in uses if use.table and qualifier in ("", use.alias)]
         if name in ROWID and not any(name in table.shape.columns for table in meant):

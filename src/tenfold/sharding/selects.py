@@ -42,7 +42,7 @@ def plan_select(statement: Statement, layout: Layout, analysis: Analysis) -> Pla
     tables = tuple(dict.fromkeys(use.placed.table for use in uses))
 
     def planned(route: Route, merged: Merged | None = None, staged: Staged | None = None) -> Plan:
-        locks = any(select.args.get("locks") for select in statement.tree.find_all(exp.Select))
+        locks = any(select.args.get("locks") for select in statement.found(exp.Select))
         number = None if statement.named else statement.positional
         return Plan(Kind.SELECT, statement.sql, route, True, tables, None, None, merged, staged, locks, number)
 
@@ -210,9 +210,7 @@ def _folds(statement: Statement, found: Local) -> tuple[str, ...]:
 
 def _together(statement: Statement, layout: Layout, analysis: Analysis) -> Staged:
     """Bring the rows of the tables together, and run the statement there as it is."""
-    if statement.tree.args.get("locks") or any(
-        select.args.get("locks") for select in statement.tree.find_all(exp.Select)
-    ):
+    if statement.tree.args.get("locks") or any(select.args.get("locks") for select in statement.found(exp.Select)):
         raise CrossShardError(
             "FOR UPDATE locks rows of one shard, and the statement needs several",
             hint="lock the rows by their shard key, inside a transaction",

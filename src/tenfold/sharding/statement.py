@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlglot import Dialect as SqlglotDialect
 from sqlglot import exp
@@ -18,6 +18,7 @@ from tenfold.sharding.dialects import Dialect
 from tenfold.sharding.ports import Params
 from tenfold.topology.model import Engine
 
+N = TypeVar("N", bound=exp.Expr)
 _OWN = "tf_"
 _NUMBERED = f"{_OWN}param_"
 _NAMED = f"{_OWN}name_"
@@ -67,6 +68,7 @@ class Statement:
     tree: parsed from `numbered`; tokens: of `sql`; positional: how many `?`
     numbered: `sql` with every `?` as a named parameter, so that pieces of it may change places (see `text_of`)
     numbered_tokens: of `numbered`
+    nodes: of the tree, in its own order, so that it is walked once
     """
 
     sql: str
@@ -77,6 +79,11 @@ class Statement:
     numbered: str
     numbered_tokens: list[Token]
     dialect: Dialect
+    nodes: Sequence[exp.Expr]
+
+    def found(self, *kinds: type[N]) -> Iterator[N]:
+        """The nodes of these types."""
+        return (node for node in self.nodes if isinstance(node, kinds))
 
     @property
     def named(self) -> bool:
@@ -118,9 +125,10 @@ def parse(sql: str, dialect: Dialect) -> Statement:
     tree = _tree(numbered, numbered_tokens, first, dialect)
     if first == "REPLACE" and isinstance(tree, exp.Insert):
         tree.set("alternative", "REPLACE")
-    if next(tree.find_all(exp.Parameter, exp.SessionParameter), None):
+    nodes = list(tree.walk())
+    if any(isinstance(node, exp.Parameter | exp.SessionParameter) for node in nodes):
         raise RoutingError("@, $ and numbered parameters are not supported", hint="write ? or :name")
-    return Statement(sql, _KINDS[type(tree)], tree, tokens, positional, numbered, numbered_tokens, dialect)
+    return Statement(sql, _KINDS[type(tree)], tree, tokens, positional, numbered, numbered_tokens, dialect, nodes)
 
 
 def _tree(numbered: str, tokens: list[Token], first: str, dialect: Dialect) -> exp.Expr:
