@@ -116,7 +116,7 @@ class World:
         catalog = Catalog("c", BucketMap(1, OWNERS), replace(LAYOUT, dialect=self._dialect), {})
         made = Executor(catalog, threading.Lock(), wait_s)
         made.reservations = rules.reservations(OWNERS.__getitem__, wait_s, self._dialect)
-        made.writes = Writes(catalog.map, {}, made.ids, made.reservations, made.layout)
+        made.writes = Writes(made.placing, made.ids, made.reservations)
         made.writes.transactions = rules.transactions(made.ids, made.reservations)
         made.writes.claiming = rules.claiming(made.writes.transactions, self._dialect)
         self._now_s = 1000.0

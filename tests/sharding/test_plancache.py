@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tenfold.sharding.plancache import Kept, Normal, normal
-from tenfold.sharding.statement import Param
+from tenfold.sharding.plancache import Kept, Normal, Own, normal
 from tenfold.topology.model import Engine
 
 SQLITE, MYSQL = Engine.SQLITE, Engine.MYSQL
@@ -17,7 +16,7 @@ SQLITE, MYSQL = Engine.SQLITE, Engine.MYSQL
 def test_literals_and_parameters_keep_their_places(engine: Engine) -> None:
     found = normal("SELECT a1, 'n' FROM t WHERE id = 42 AND b = ? AND c = 'it''s' ORDER BY 2 LIMIT 3 -- 7", engine)
     assert found == Normal(
-        "SELECT a1, 'n' FROM t WHERE id = ? AND b = ? AND c = ? ORDER BY 2 LIMIT 3 -- 7", (42, Param(0), "it's")
+        "SELECT a1, 'n' FROM t WHERE id = ? AND b = ? AND c = ? ORDER BY 2 LIMIT 3 -- 7", (42, Own(0), "it's"), 1
     )
     assert found.params(["x"]) == [42, "x", "it's"]
     assert found.params([]) is None and found.params({"a": 1}) is None

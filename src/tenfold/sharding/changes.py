@@ -5,12 +5,13 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
-from tenfold.errors import CrossShardError, RoutingError, ShardKeyError
+from tenfold.errors import CrossShardError, RoutingError
 from tenfold.sharding.colocated import follow
 from tenfold.sharding.constraints import Analysis, Use
 from tenfold.sharding.layout import GroupTable, Referenced
-from tenfold.sharding.plan import ById, ByKey, ByKeys, ByUnique, Changing, Route, Scatter
-from tenfold.sharding.statement import Const, Kind, Source, Statement, source
+from tenfold.sharding.plan import Changing, Route
+from tenfold.sharding.routes import bound_route, column_route, listed_route
+from tenfold.sharding.statement import Kind, Source, Statement, Text, source
 from tenfold.sharding.upserts import settings_of
 
 
@@ -25,38 +26,19 @@ def route_of_change(statement: Statement, analysis: Analysis) -> Route:
     table = target.table
     assert table is not None  # noqa: S101  # plan_changing refuses it
     grouped = [use for use in uses if use.table]
-    if all(use.bound for use in grouped):
-        sources = tuple(dict.fromkeys(item for use in grouped for item in use.bound))
-        if Const(None) in sources:
-            raise ShardKeyError("the shard key is NULL", hint="no row has it: NULL belongs to no shard")
-        return ByKey(sources, table.key_type)
+    bound = bound_route(grouped)
+    if bound is not None:
+        return bound
     refusal = _not_on_several(statement, table)
     if len(grouped) == 1 and all(use.table or isinstance(use.placed, Referenced) for use in uses):
-        direct = _by_column(target, table, scatters=refusal is None)
+        direct = column_route(target, scatters=refusal is None)
         if direct:
             return direct
     if not follow(analysis, target):
         raise _of_other_rows(statement, target, grouped)
     if refusal:
         raise refusal
-    lists = target.member.get(table.key)
-    return ByKeys(tuple(lists[0]), table.key_type) if lists else Scatter()
-
-
-def _by_column(use: Use, table: GroupTable, *, scatters: bool) -> Route | None:
-    """One shard by a reserved value or by an id of Tenfold's."""
-    for column, sources in use.equal.items():
-        if column in table.reserved:
-            return ByUnique(_not_null(sources[0], column), table, column)
-    if table.id_column and not table.id_is_key and table.id_column in use.equal:
-        return ById(_not_null(use.equal[table.id_column][0], table.id_column), table, scatters)
-    return None
-
-
-def _not_null(item: Source, column: str) -> Source:
-    if item == Const(None):
-        raise RoutingError(f"{column} = NULL is true for no row", hint=f"write {column} IS NULL")
-    return item
+    return listed_route(target)
 
 
 def _not_on_several(statement: Statement, table: GroupTable) -> CrossShardError | None:
@@ -168,4 +150,4 @@ def _changing(
     target = quoted(table.name) + (f" AS {quoted(alias.name)}" if alias else "")
     slots = tuple(range(before, before + inside)) if statement.positional else None
     probe = f"SELECT {wanted} FROM {target} {where}".rstrip()  # noqa: S608  # quoted names, the caller's own WHERE
-    return Changing(table, columns, probe, slots, claims)
+    return Changing(table, columns, Text(probe, slots), claims)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from tenfold.sharding.layout import refuse_cut
 from tenfold.sharding.plan import Changing, Plan
 from tenfold.sharding.ports import Begin, Chance, Params, Reply, Send, SendMany, Steps
 from tenfold.sharding.reserve import Claim, Settlement, Transaction, claim_of
-from tenfold.sharding.statement import Kind, value
+from tenfold.sharding.statement import Kind, picked, value
 from tenfold.sharding.together import unlike
 from tenfold.sharding.transactions import Transactions
 
@@ -44,10 +44,10 @@ class Claiming:
         """Run an UPDATE or DELETE that frees or claims reserved values."""
         assert plan.changing is not None  # noqa: S101
         changing = plan.changing
-        picked = _picked(changing, params)
+        given = picked(changing.probe, params)
         # Only a locking read sees what others have committed since the transaction began.
-        inside = Send(shard, changing.probe + self.dialect.current_read, picked)
-        first = inside if tx is not None and tx.shard is not None else Send(shard, changing.probe, picked)
+        inside = Send(shard, changing.probe.sql + self.dialect.current_read, given)
+        first = inside if tx is not None and tx.shard is not None else Send(shard, changing.probe.sql, given)
         for _ in range(10):
             before = _Rows(tuple(row) for row in (yield first).rows)
             settlement = Settlement((yield Chance()).token, shard)
@@ -147,9 +147,3 @@ def _claims_and_frees(
 
 def _in_order(claims: Iterable[Claim]) -> list[Claim]:
     return sorted(claims, key=lambda claim: claim.digest)
-
-
-def _picked(changing: Changing, params: Params) -> Params:
-    if isinstance(params, Mapping) or changing.probe_slots is None:
-        return params
-    return [params[slot] for slot in changing.probe_slots if slot < len(params)]

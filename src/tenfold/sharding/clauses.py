@@ -146,10 +146,20 @@ def _starts(tokens: Sequence[Token]) -> dict[str, int] | None:
 
 
 def _items(piece: Piece) -> tuple[Item, ...]:
-    return tuple([_item(piece.text, part) for part in _parts(piece.tokens)])
+    return tuple([_item(piece.text, part) for part in parts_of(piece.tokens)])
 
 
-def _parts(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+def closing(tokens: Sequence[Token], at: int) -> int:
+    """Where what opens at `at` is closed, in a text that was parsed."""
+    depth = 0
+    for position in range(at, len(tokens)):
+        depth += (tokens[position].token_type in _OPEN) - (tokens[position].token_type in _SHUT)
+        if depth == 0:
+            return position
+    return len(tokens)
+
+
+def parts_of(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
     """What stands between the commas."""
     depth = start = 0
     for position, token in enumerate(tokens):
@@ -209,12 +219,7 @@ def list_of(text: str, listing: exp.In, column: exp.Column, tokens: Sequence[Tok
     at = next((at for at, token in enumerate(tokens) if token.start > end and token.token_type is TokenType.IN), None)
     if at is None or at + 1 >= len(tokens) or tokens[at + 1].token_type is not TokenType.L_PAREN:
         return None
-    depth, first, last = 0, at + 2, at + 2
-    for last in range(at + 1, len(tokens)):
-        depth += (tokens[last].token_type in _OPEN) - (tokens[last].token_type in _SHUT)
-        if depth == 0:
-            break
-    items = list(_parts(tokens[first:last]))
+    items = list(parts_of(tokens[at + 2 : closing(tokens, at + 1)]))
     if len(items) != len(listing.expressions):
         return None
     return [(item[0].start, item[-1].end) for item in items]

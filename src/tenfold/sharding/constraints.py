@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from tenfold.errors import CrossShardError, RoutingError
 from tenfold.sharding.layout import Grouped, GroupTable, Layout, Placed
-from tenfold.sharding.shapes import OWN_PREFIX, ROWID, TableShape
+from tenfold.sharding.shapes import OWN_PREFIX, ROWID, Column, TableShape
 from tenfold.sharding.statement import Source, Statement, source, target_of
 
 # Functions that stand in FROM and read nothing but their arguments.
@@ -202,6 +202,13 @@ def resolve(column: exp.Expr, scope: Scope) -> tuple[Use, str, Scope] | None:
             return None
         at = at.parent
     return None
+
+
+def column_of(node: exp.Expr, scope: Scope) -> Column | None:
+    """The column that an expression is, where it is just that and known."""
+    found = resolve(node, scope)
+    shape = found[0].shape if found else None
+    return shape.columns[found[1]] if found and shape else None
 
 
 def conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:

@@ -11,8 +11,9 @@ from tenfold.errors import CrossShardError, RoutingError, ShardKeyError
 from tenfold.sharding.colocated import follow
 from tenfold.sharding.constraints import Analysis, Scope, Use, from_items, has_aggregate, is_plain_table, resolve
 from tenfold.sharding.layout import GroupTable
-from tenfold.sharding.plan import ByKey, ByKeys, Copying, Route, Scatter
-from tenfold.sharding.statement import Const, Source, Statement, source
+from tenfold.sharding.plan import ByKey, Copying, Route
+from tenfold.sharding.routes import listed_route
+from tenfold.sharding.statement import Const, Source, Statement, Text, source
 from tenfold.sharding.upserts import check_same_width, verb_of
 
 _BY_HAND = "read the rows first, then insert them with executemany"
@@ -58,10 +59,9 @@ def plan_copy(
     origin = table_of(anchor)
     check_same_width(verb_of(tree), statement.dialect, table.shape.columns[table.key], origin.shape.columns[origin.key])
     copying = _checked(statement, analysis, select, given, table, None)
-    listed = anchor.member.get(origin.key)
     if anchor.bound:
         return ByKey(tuple(dict.fromkeys(anchor.bound)), table.key_type), copying, ()
-    return ByKeys(tuple(listed[0]), table.key_type) if listed else Scatter(), copying, ()
+    return listed_route(anchor), copying, ()
 
 
 def table_of(use: Use) -> GroupTable:
@@ -185,7 +185,7 @@ def _checked(
         f"WITH tf_copied({names}) AS ({text}) SELECT COUNT(*) FROM tf_copied"  # noqa: S608  # the caller's own SELECT
         f" WHERE tf_{number} IS NULL OR tf_{number} <= "
     )
-    return Copying(key, check, slots, origin.name.lower())
+    return Copying(key, Text(check, slots), origin.name.lower())
 
 
 def _select_span(tokens: Sequence[Token]) -> tuple[int, int]:

@@ -48,10 +48,10 @@ class Executor:
         self.ids = Ids(self.layout.catalog, lock)
         self.placing = Placing(catalog.map, self.layout, catalog.watermarks)
         self.reservations = Reservations(self.placing.shard_of, wait_s, self.layout.dialect)
-        self.writes = Writes(catalog.map, catalog.watermarks, self.ids, self.reservations, self.layout)
+        self.writes = Writes(self.placing, self.ids, self.reservations)
         self.reads = Reads(self.placing, pull_rows)
         self._plans: Kept[str, Plan] = Kept()
-        # By the text without its literals. None: met once, not worth a plan of its own yet; False: it cannot be shared.
+        # By the text without its literals. True: met once, not worth a plan of its own yet; False: it cannot be shared.
         self._shared: Kept[str, Plan | bool] = Kept()
         self._tables: dict[str, GroupTable] = {}
         self._shapes: dict[str, TableShape] = {}
@@ -98,11 +98,11 @@ class Executor:
             reply.lastrowid = None  # else it is that of whatever was inserted last on this connection
         return reply
 
-    def stream(self, sql: str, params: Params, tx: Transaction | None, *, again: bool = True) -> Steps[Reply]:
+    def stream(self, sql: str, given: Params, tx: Transaction | None, *, again: bool = True) -> Steps[Reply]:
         """Run one statement and hand its rows on as they come, as `Emit`s; the reply has none."""
-        plan = yield from self.planned(sql)
+        plan, params = yield from self._planned(sql, given)
         if plan.kind is not Kind.SELECT:
-            reply = yield from self.execute(sql, params, tx)
+            reply = yield from self.execute(sql, given, tx)
             yield Emit(reply.columns, reply.rows, reply.types)
             return reply
         place = yield from self.placing.place(plan, params, tx)
@@ -113,7 +113,7 @@ class Executor:
                 yield from self.reads.stream(plan, params, place, tx)
             except StaleShape as stale:  # before any row of it was handed on
                 self._again(stale, again)
-                return (yield from self.stream(sql, params, tx, again=False))
+                return (yield from self.stream(sql, given, tx, again=False))
             return Reply()
         if tx is not None and _decides(plan, tx, place.anywhere):
             yield from self.writes.enter(tx, shards[0])

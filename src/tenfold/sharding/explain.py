@@ -170,7 +170,7 @@ def _inserting(inserting: Inserting) -> list[Step]:
         rows = [Step("Rows", f"key {source_said(key)}" if key else "each on the shard that it is read from")]
     rows += [Step("SubQuery", f"key {source_said(item)}") for item in inserting.others]
     copying = inserting.copying
-    return rows + ([Step("Check", f"{copying.check}…")] if copying and copying.check else [])
+    return rows + ([Step("Check", f"{copying.check.sql}…")] if copying and copying.check else [])
 
 
 def _row(row: InsertRow, inserting: Inserting) -> str:
@@ -183,7 +183,7 @@ def _row(row: InsertRow, inserting: Inserting) -> str:
 
 
 def _changing(changing: Changing) -> list[Step]:
-    steps = [Step("Probe", changing.probe)]
+    steps = [Step("Probe", changing.probe.sql)]
     steps += [Step("Reserve", f"{column} = {source_said(value)}") for column, value in changing.claims.items()]
     return steps + [Step("Free", f"{column} of the rows before") for column in changing.columns]
 

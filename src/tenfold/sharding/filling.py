@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tenfold.errors import CrossShardError, ShardKeyError
-from tenfold.sharding.buckets import BucketMap
-from tenfold.sharding.dialects import Dialect
 from tenfold.sharding.idlease import Ids
-from tenfold.sharding.ids import MAX_ID, id_bucket
 from tenfold.sharding.keys import KeyType, bucket_of, canonical
 from tenfold.sharding.layout import GroupTable, refuse_cut
+from tenfold.sharding.placing import Placing
 from tenfold.sharding.plan import Inserting, InsertRow
 from tenfold.sharding.ports import Params, Steps
 from tenfold.sharding.reserve import Claim, Transaction, claim_of
@@ -32,23 +30,10 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Filler:
-    """Makes rows ready, for a bucket map. watermarks: table (lower-case) → ids above it carry their bucket."""
+    """Makes rows ready."""
 
-    map: BucketMap
-    watermarks: Mapping[str, int]
+    placing: Placing
     ids: Ids
-    dialect: Dialect
-
-    def one_bucket(self, keys: Sequence[object], kind: KeyType) -> int:
-        """The one bucket of all keys. Raises CrossShardError when they lie apart, ShardKeyError for a bad one."""
-        bucket = bucket_of(keys[0], kind)
-        for key in keys[1:]:
-            if bucket_of(key, kind) != bucket:
-                raise CrossShardError(
-                    "the statement names several shard keys, which may live on different shards",
-                    hint="write one statement for each key; for many rows use executemany",
-                )
-        return bucket
 
     def fill(self, inserting: Inserting, params: Params, tx: Transaction | None) -> Steps[Filled]:
         """Draw the ids of one execution and see where its rows go."""
@@ -90,7 +75,7 @@ class Filler:
             return None
         if key is None:
             raise ShardKeyError(f"the shard key {table.name}.{table.key} is NULL", hint="give every row its shard key")
-        check_fits(inserting.verb, self.dialect, table.shape.columns[table.key], key)
+        check_fits(inserting.verb, self.placing.layout.dialect, table.shape.columns[table.key], key)
         refuse_cut(table, table.key, key)
         return bucket_of(key, table.key_type)
 
@@ -98,16 +83,10 @@ class Filler:
         """The id as its column holds it. One from elsewhere must not look like one of Tenfold's that lives on
         another shard; one that carries no bucket might be taken on another shard, and nobody would notice."""
         found = canonical(row_id, KeyType.INTEGER)
-        watermark = self.watermarks.get(table.name.lower())
-        ours = isinstance(found, int) and watermark is not None and watermark < found <= MAX_ID
-        if isinstance(found, int) and (id_bucket(found) == bucket if ours else self.alone):
+        carried = self.placing.bucket_in(table, found)
+        if isinstance(found, int) and (self.placing.alone if carried is None else carried == bucket):
             return found
         raise self.foreign_id(table, repr(found))
-
-    @property
-    def alone(self) -> bool:
-        """Whether one shard owns all buckets: then its own primary key sees every row."""
-        return len(set(self.map.owners)) == 1
 
     def foreign_id(self, table: GroupTable, shown: str) -> CrossShardError:
         """An id that Tenfold did not draw."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from tenfold.sharding.clauses import Clauses, Item, Piece
-from tenfold.sharding.constraints import Scope, resolve
+from tenfold.sharding.constraints import Scope, column_of
 from tenfold.sharding.plan import SortKey
 from tenfold.sharding.shapes import Column
 from tenfold.sharding.statement import Statement
@@ -71,13 +71,13 @@ def _key(statement: Statement, scope: Scope, piece: Piece, node: exp.Expr) -> tu
     """(expression to compare by, SortKey.order, SortKey.pad)."""
     if node.find(exp.Query, exp.Window, exp.Rand, exp.Uuid):
         return None
-    column = _column(node, scope)
+    column = column_of(node, scope)
     if statement.dialect.engine is Engine.SQLITE:
         order = _sqlite_order(node, column, scope)
         return (str(piece), order, b"") if order else None
     node = node.unnest()
     if isinstance(node, exp.Min | exp.Max):
-        column, inner = _column(node.this, scope), True
+        column, inner = column_of(node.this, scope), True
     else:
         inner = False
     if column is None and isinstance(node, _TEXTS):
@@ -94,16 +94,10 @@ def _key(statement: Statement, scope: Scope, piece: Piece, node: exp.Expr) -> tu
     return None
 
 
-def _column(node: exp.Expr, scope: Scope) -> Column | None:
-    found = resolve(node, scope)
-    shape = found[0].shape if found else None
-    return shape.columns[found[1]] if found and shape else None
-
-
 def _text_within(node: exp.Expr, scope: Scope) -> Column | None:
     """A column whose collation a computed text has: all columns in it are texts under that one."""
     known = (*_TEXTS, exp.Column, exp.Identifier, exp.Literal, exp.Paren)
-    found = [_column(inner, scope) for inner in node.find_all(exp.Column)]
+    found = [column_of(inner, scope) for inner in node.find_all(exp.Column)]
     if not all(isinstance(inner, known) for inner in node.walk()) or not found:
         return None
     first = found[0]
@@ -113,7 +107,7 @@ def _text_within(node: exp.Expr, scope: Scope) -> Column | None:
 
 def kind_of(node: exp.Expr, scope: Scope) -> str:
     """`Column.kind` of a plain column, else empty."""
-    column = _column(node, scope)
+    column = column_of(node, scope)
     return column.kind if column else ""
 
 
@@ -122,6 +116,6 @@ def _sqlite_order(node: exp.Expr, column: Column | None, scope: Scope) -> str | 
         return _SQLITE_ORDERS.get(node.expression.name.upper())
     if column is not None:
         return _SQLITE_ORDERS.get(column.collation)
-    inner = [_column(found, scope) for found in node.find_all(exp.Column)]
+    inner = [column_of(found, scope) for found in node.find_all(exp.Column)]
     plain = all(found is not None and found.collation == "BINARY" for found in inner)
     return "plain" if plain and not node.find(exp.Collate) else None

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
-from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.tokenizer_core import TokenType
 
-from tenfold.sharding.clauses import Clauses, Item, Piece, span_of
-from tenfold.sharding.constraints import Scope, aggregates_in, resolve
+from tenfold.sharding.clauses import Clauses, Item, Piece, closing, parts_of, span_of
+from tenfold.sharding.constraints import Scope, aggregates_in, column_of
 from tenfold.sharding.dialects import Dialect
 from tenfold.sharding.plan import Part, Route, Staged
-from tenfold.sharding.shapes import Column
 from tenfold.sharding.statement import Statement, text_of
 from tenfold.topology.model import Engine
 
@@ -153,7 +152,7 @@ def _meant(building: _Building, clauses: Clauses, piece: Piece, node: exp.Expr) 
 def _add_group(building: _Building, piece: Piece, node: exp.Expr) -> None:
     if isinstance(node, exp.Literal | exp.Placeholder | exp.Null) or next(aggregates_in(node), None) is not None:
         raise _Unknown
-    if any(_column(building, column) is None for column in node.find_all(exp.Column)):
+    if any(column_of(column, building.scope) is None for column in node.find_all(exp.Column)):
         raise _Unknown  # an alias within an expression
     building.column("key_", str(piece), _declared(building, node))
     building.groups.append(piece)
@@ -167,7 +166,7 @@ def _declared(building: _Building, node: exp.Expr, within: Piece | None = None) 
     if building.dialect.engine is not Engine.SQLITE:
         return ""
     columns = [column for column in node.find_all(exp.Column) if within is None or _inside(column, within)]
-    found = [_column(building, column) for column in columns]
+    found = [column_of(column, building.scope) for column in columns]
     whole = within is None or (within.tokens[0].start, within.tokens[-1].end) == (
         span_of(columns[0]) if columns else None
     )
@@ -181,12 +180,6 @@ def _declared(building: _Building, node: exp.Expr, within: Piece | None = None) 
 def _inside(column: exp.Column, piece: Piece) -> bool:
     start, end = span_of(column)
     return piece.tokens[0].start <= start and end <= piece.tokens[-1].end
-
-
-def _column(building: _Building, node: exp.Expr) -> Column | None:
-    found = resolve(node, building.scope)
-    shape = found[0].shape if found else None
-    return shape.columns[found[1]] if found and shape else None
 
 
 def _ordered(building: _Building, item: Item, node: exp.Expr) -> str:
@@ -218,9 +211,9 @@ def _within(start: int, end: int, spans: Sequence[tuple[int, int, str]]) -> bool
 
 def _single(building: _Building, column: exp.Column) -> str:
     """A column that is neither grouped nor aggregated: an alias of the SELECT, or that of any row of the group."""
-    if not column.table and column.name.lower() in building.aliases and _column(building, column) is None:
+    if not column.table and column.name.lower() in building.aliases and column_of(column, building.scope) is None:
         return building.dialect.quoted(column.name)
-    if _column(building, column) is None:
+    if column_of(column, building.scope) is None:
         raise _Unknown
     start, end = span_of(column)
     written = building.statement.numbered[start : end + 1]
@@ -245,34 +238,12 @@ def _calls(piece: Piece) -> Iterator[_Call]:
     for at, token in enumerate(tokens[:-1]):
         name = token.text.lower()
         if name in _KNOWN and tokens[at + 1].token_type is TokenType.L_PAREN:
-            end = _closing(tokens, at + 1)
+            end = closing(tokens, at + 1)
             inner = tokens[at + 2 : end]
             distinct = bool(inner) and inner[0].token_type is TokenType.DISTINCT
-            arguments = tuple(_split(piece.text, inner[1:] if distinct else inner))
+            arguments = tuple(Piece(piece.text, part) for part in parts_of(inner[1:] if distinct else inner))
             if len(arguments) == 1 or distinct:  # SQLite's MIN and MAX of several values are of one row
                 yield _Call(token.start, tokens[end].end, name, distinct, arguments)
-
-
-def _closing(tokens: Sequence[Token], at: int) -> int:
-    depth = 0
-    for position in range(at, len(tokens)):
-        kind = tokens[position].token_type
-        depth += (kind is TokenType.L_PAREN) - (kind is TokenType.R_PAREN)
-        if depth == 0:
-            return position
-    raise _Unknown
-
-
-def _split(text: str, tokens: Sequence[Token]) -> Iterator[Piece]:
-    depth = start = 0
-    for position, token in enumerate(tokens):
-        kind = token.token_type
-        depth += (kind is TokenType.L_PAREN) - (kind is TokenType.R_PAREN)
-        if depth == 0 and kind is TokenType.COMMA:
-            yield Piece(text, tokens[start:position])
-            start = position + 1
-    if tokens:
-        yield Piece(text, tokens[start:])
 
 
 def _combined(building: _Building, call: _Call, node: exp.Expr) -> str:
@@ -303,9 +274,6 @@ def header(statement: Statement, item: Item, node: exp.Expr, scope: Scope) -> st
     if node.alias:
         return node.alias
     if isinstance(node, exp.Column):
-        found = resolve(node, scope)
-        shape = found[0].shape if found else None
-        if found and shape and statement.dialect.engine is Engine.SQLITE:
-            return shape.columns[found[1]].name
-        return node.name
+        column = column_of(node, scope)
+        return column.name if column and statement.dialect.engine is Engine.SQLITE else node.name
     return text_of(str(item.whole), statement.positional).sql

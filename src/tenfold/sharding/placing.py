@@ -10,7 +10,7 @@ from tenfold.errors import CrossShardError
 from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.ids import MAX_ID, id_bucket
 from tenfold.sharding.keys import KeyType, bucket_of, canonical
-from tenfold.sharding.layout import Layout
+from tenfold.sharding.layout import GroupTable, Layout
 from tenfold.sharding.plan import AnyShard, ById, ByKey, ByKeys, ByUnique, Everywhere, OnShard, Plan, Route
 from tenfold.sharding.ports import Params, Send, Steps
 from tenfold.sharding.reserve import LOOK_UP, Transaction, claim_of
@@ -42,6 +42,18 @@ class Placing:
         """The shard that owns a bucket."""
         return self.map.owners[bucket]
 
+    def bucket_in(self, table: GroupTable, row_id: object) -> int | None:
+        """The bucket that an id carries; None for one that Tenfold did not draw for the table."""
+        found = canonical(row_id, KeyType.INTEGER)
+        watermark = self.watermarks.get(table.name.lower())
+        ours = isinstance(found, int) and watermark is not None and watermark < found <= MAX_ID
+        return id_bucket(found) if ours and isinstance(found, int) else None
+
+    @property
+    def alone(self) -> bool:
+        """Whether one shard owns all buckets: then its own primary key sees every row."""
+        return len(set(self.map.owners)) == 1
+
     def shards_of(self, keys: Iterable[object], kind: KeyType) -> list[str]:
         """The shards of some keys, in the file's order; NULL is on none."""
         wanted = {self.shard_of(bucket_of(key, kind)) for key in keys if key is not None}
@@ -65,7 +77,10 @@ class Placing:
     def of_route(self, route: Route, params: Params) -> Sequence[str]:
         """The shards of a route that its values alone decide."""
         if isinstance(route, ByKey):
-            return self.shards_of([value(route.sources[0], params)], route.key_type)
+            bucket = _one_bucket(route, params)
+            if bucket is None:
+                raise _apart()
+            return (self.shard_of(bucket),)
         if isinstance(route, ByKeys):
             return self.shards_of([value(item, params) for item in route.sources], route.key_type)
         if isinstance(route, OnShard):
@@ -85,31 +100,23 @@ class Placing:
         return Place([shard for shard in self.layout.shards if shard in own] or self.layout.shards[:1], listed=own)
 
     def _by_key(self, route: ByKey, plan: Plan, params: Params) -> Place:
-        kind = route.key_type
-        bucket = bucket_of(value(route.sources[0], params), kind)
-        shard = self.map.owners[bucket]
-        for source in route.sources[1:]:
-            other = bucket_of(value(source, params), kind)
-            if other != bucket and plan.staged is not None:
-                return Place(self.layout.shards)
-            if other != bucket:
-                raise CrossShardError(
-                    "the statement names several shard keys, which may live on different shards",
-                    hint="write one statement for each key; for many rows use executemany",
-                )
-        return Place((shard,), bucket)
+        bucket = _one_bucket(route, params)
+        if bucket is not None:
+            return Place((self.map.owners[bucket],), bucket)
+        if plan.staged is None:
+            raise _apart()
+        return Place(self.layout.shards)
 
     def _by_id(self, route: ById, params: Params) -> Place:
-        table = route.table
         row_id = canonical(value(route.source, params), KeyType.INTEGER)
-        watermark = self.watermarks.get(table.name.lower())
-        if isinstance(row_id, int) and watermark is not None and watermark < row_id <= MAX_ID:
-            bucket = id_bucket(row_id)
+        bucket = self.bucket_in(route.table, row_id)
+        if bucket is not None:
             return Place((self.shard_of(bucket),), bucket)
         if not route.scatters:
             raise CrossShardError(
-                f"the id {row_id!r} of {table.name} is not one of Tenfold's, so it does not say where the row lives",
-                hint=f"add `{table.key} = ?` to the WHERE, so that it goes to one shard",
+                f"the id {row_id!r} of {route.table.name} is not one of Tenfold's, so it does not say where the row "
+                "lives",
+                hint=f"add `{route.table.key} = ?` to the WHERE, so that it goes to one shard",
             )
         return Place(self.layout.shards)
 
@@ -126,3 +133,18 @@ class Placing:
 
 def _home(tx: Transaction | None) -> str | None:
     return tx.shard if tx is not None else None
+
+
+def _one_bucket(route: ByKey, params: Params) -> int | None:
+    """The bucket of all its keys; None where they lie apart. Raises ShardKeyError for a bad one."""
+    kind = route.key_type
+    bucket = bucket_of(value(route.sources[0], params), kind)
+    apart = any(bucket_of(value(source, params), kind) != bucket for source in route.sources[1:])
+    return None if apart else bucket
+
+
+def _apart() -> CrossShardError:
+    return CrossShardError(
+        "the statement names several shard keys, which may live on different shards",
+        hint="write one statement for each key; for many rows use executemany",
+    )

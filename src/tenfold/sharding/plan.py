@@ -91,14 +91,12 @@ class Copying:
     """The SELECT of an INSERT … SELECT.
 
     key      what all rows have as their key; None: each row has that of the row it is read from, on the same shard
-    check    counts the rows whose id was not drawn above a number that is to be written behind it; empty: no ids
-    slots    which positional parameters the check takes; None: it takes the mapping as it is
+    check    counts the rows whose id was not drawn above a number that is to be written behind it; None: no ids
     origin   the table that the ids were drawn for, lower-case
     """
 
     key: Source | None
-    check: str = ""
-    slots: tuple[int, ...] | None = None
+    check: Text | None = None
     origin: str = ""
 
 
@@ -129,14 +127,12 @@ class Changing:
     """An UPDATE or DELETE that changes reserved values.
 
     probe        SELECT of the reserved columns of the rows it will change, in the order of `columns`
-    probe_slots  which positional parameters the probe takes; None: it takes the mapping as it is
     claims       new values, by column; a DELETE has none
     """
 
     table: GroupTable
     columns: tuple[str, ...]
-    probe: str
-    probe_slots: tuple[int, ...] | None
+    probe: Text
     claims: dict[str, Source]
 
 

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from tenfold.sharding.plan import Plan
 from tenfold.sharding.ports import Params
-from tenfold.sharding.statement import Kind, Param
+from tenfold.sharding.statement import Kind
 from tenfold.topology.model import Engine
 
 PLANS = 4096
@@ -45,19 +45,25 @@ _MYSQL = re.compile(
 _TEXT, _PARAMETER, _DIGITS, _VALUES, _NAMES = 1, 2, 3, 4, 5
 
 
+class Own(NamedTuple):
+    """A parameter of the caller's, by its place from 0."""
+
+    place: int
+
+
 class Normal(NamedTuple):
     """sql: with `?` for each literal that is a value; values: of all its parameters, in order: the literal, or the
-    place of the caller's own parameter as a Param."""
+    place of the caller's own parameter as an `Own`; own: how many of these there are."""
 
     sql: str
     values: tuple[object, ...]
+    own: int = 0
 
     def params(self, given: Params) -> list[object] | None:
         """The parameters of `sql`, from those of the text as it was written; None where these do not fit."""
-        own = sum(isinstance(item, Param) for item in self.values)
-        if isinstance(given, Mapping) or len(given) != own:
+        if isinstance(given, Mapping) or len(given) != self.own:
             return None
-        return [given[item.slot] if isinstance(item, Param) else item for item in self.values]  # type: ignore[index]
+        return [given[item.place] if isinstance(item, Own) else item for item in self.values]
 
 
 def normal(sql: str, engine: Engine) -> Normal | None:
@@ -78,7 +84,7 @@ def normal(sql: str, engine: Engine) -> Normal | None:
         if kind > _NAMES:
             return None
         if kind == _PARAMETER:
-            values.append(Param(own))
+            values.append(Own(own))
             own += 1
             if text == "?":
                 continue
@@ -96,7 +102,7 @@ def normal(sql: str, engine: Engine) -> Normal | None:
         return None
     if engine is Engine.SQLITE and not all(map(_can_be_passed, values)):
         return None
-    return Normal("".join([*pieces, sql[done:]]), tuple(values))
+    return Normal("".join([*pieces, sql[done:]]), tuple(values), own)
 
 
 def _number(text: str, engine: Engine) -> int | float | Decimal:

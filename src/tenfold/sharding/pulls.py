@@ -17,7 +17,8 @@ from tenfold.errors import CrossShardError, RoutingError
 from tenfold.sharding.constraints import Analysis, Scope, Use, conjuncts, resolve
 from tenfold.sharding.functions import is_scalar
 from tenfold.sharding.layout import Layout, Pinned, Referenced
-from tenfold.sharding.plan import Among, AnyShard, ByKey, ByKeys, OnShard, Part, Route, Scatter, Staged
+from tenfold.sharding.plan import Among, AnyShard, ByKey, OnShard, Part, Route, Scatter, Staged
+from tenfold.sharding.routes import listed_route
 from tenfold.sharding.shapes import ROWID, TableShape
 from tenfold.sharding.statement import Statement, text_of, tokens_of
 from tenfold.topology.model import Engine
@@ -136,8 +137,7 @@ def _where(table: _Table) -> Route:
         return AnyShard()
     if len(table.uses) == 1 and use.bound:
         return ByKey((use.bound[0],), use.table.key_type)
-    lists = use.member.get(use.table.key) if len(table.uses) == 1 else None
-    return ByKeys(tuple(lists[0]), use.table.key_type) if lists else Scatter()
+    return listed_route(use) if len(table.uses) == 1 else Scatter()
 
 
 def _conditions(statement: Statement, analysis: Analysis, use: Use) -> list[str]:
@@ -224,10 +224,11 @@ def _match(
     here, there = resolve(mine, scope), resolve(other, scope)
     if not here or not there or here[0] is not use or there[2] is not scope or here[2] is not scope:
         return None
+    assert here[0].shape is not None  # noqa: S101  # what it was resolved by
     source = next((table for table in filled if there[0] in table.uses and len(table.uses) == 1), None)
     if source is None or not _smaller(source):
         return None
-    column, given = use.shape.columns[here[1]], source.shape.columns[there[1]]  # type: ignore[union-attr]
+    column, given = here[0].shape.columns[here[1]], source.shape.columns[there[1]]
     text_alike = column.kind == given.kind == "text" and column.by_bytes and given.by_bytes
     if not text_alike and not (column.kind == given.kind and column.kind in _COMPARED_ALIKE):
         return None

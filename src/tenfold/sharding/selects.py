@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sqlglot import exp
 
-from tenfold.errors import CrossShardError, RoutingError, ShardKeyError
+from tenfold.errors import CrossShardError
 from tenfold.sharding.clauses import Clauses, cut, list_of
 from tenfold.sharding.constraints import Analysis, Use, aggregates_in
 from tenfold.sharding.functions import unknown_functions
-from tenfold.sharding.layout import GroupTable, Layout, Pinned
+from tenfold.sharding.layout import Layout, Pinned
 from tenfold.sharding.locality import Local, local
 from tenfold.sharding.ordering import kind_of, sort_keys
 from tenfold.sharding.partials import partials
 from tenfold.sharding.plan import (
     AnyShard,
-    ById,
-    ByKey,
     ByKeys,
     ByUnique,
     Listed,
@@ -29,7 +25,8 @@ from tenfold.sharding.plan import (
     Staged,
 )
 from tenfold.sharding.pulls import pull
-from tenfold.sharding.statement import Const, Kind, Source, Statement, source, text_of
+from tenfold.sharding.routes import bound_route, column_route, listed_route
+from tenfold.sharding.statement import Kind, Source, Statement, source, text_of
 from tenfold.topology.model import Engine
 
 # Kinds of columns of MySQL whose least and most Python finds as the server does.
@@ -53,14 +50,16 @@ def plan_select(statement: Statement, layout: Layout, analysis: Analysis) -> Pla
     first = grouped[0].table if grouped else None
     if first is None or pinned or not _one_kind(grouped):
         return planned(Scatter(), staged=_together(statement, layout, analysis))
-    if all(use.bound for use in grouped):
-        return _by_key(statement, layout, analysis, first, planned)
-    direct = by_column(grouped[0]) if len(grouped) == 1 else None
+    bound = bound_route(grouped)
+    if bound is not None:
+        # Several keys may be of one shard, or not: the values decide.
+        several = len(bound.sources) > 1
+        return planned(bound, staged=_together(statement, layout, analysis) if several else None)
+    direct = column_route(grouped[0], scatters=True) if len(grouped) == 1 else None
     if isinstance(direct, ByUnique):
         return planned(direct)
     found = local(statement.tree, analysis)
-    lists = found.anchor.member.get(first.key) if found else None
-    where: Route = ByKeys(tuple(lists[0]), first.key_type) if lists else Scatter()
+    where: Route = listed_route(found.anchor) if found else Scatter()
     merged, staged = _on_several(statement, found, where) if found else (None, None)
     if merged is None and staged is None:
         where, staged = Scatter(), _together(statement, layout, analysis)
@@ -70,36 +69,6 @@ def plan_select(statement: Statement, layout: Layout, analysis: Analysis) -> Pla
 def _one_kind(grouped: list[Use]) -> bool:
     """Whether all tables are of one group, with keys of one type."""
     return len({(use.table.group, use.table.key_type) for use in grouped if use.table}) == 1
-
-
-def _by_key(
-    statement: Statement, layout: Layout, analysis: Analysis, first: GroupTable, planned: Callable[..., Plan]
-) -> Plan:
-    sources = tuple(dict.fromkeys(item for use in analysis.uses if use.table for item in use.bound))
-    if Const(None) in sources:
-        raise ShardKeyError("the shard key is NULL", hint="no row has it: NULL belongs to no shard")
-    # Several keys may be of one shard, or not: the values decide.
-    staged = _together(statement, layout, analysis) if len(sources) > 1 else None
-    return planned(ByKey(sources, first.key_type), staged=staged)
-
-
-def by_column(use: Use) -> ById | ByUnique | None:
-    """One shard by an id of Tenfold's or by a reserved value. Only where no other table of a group is named."""
-    table = use.table
-    if table is None:
-        return None
-    for column, sources in use.equal.items():
-        if column in table.reserved:
-            return ByUnique(_not_null(sources[0], column), table, column)
-    if table.id_column and not table.id_is_key and table.id_column in use.equal:
-        return ById(_not_null(use.equal[table.id_column][0], table.id_column), table, scatters=True)
-    return None
-
-
-def _not_null(item: Source, column: str) -> Source:
-    if item == Const(None):
-        raise RoutingError(f"{column} = NULL is true for no row", hint=f"write {column} IS NULL")
-    return item
 
 
 def _on_several(statement: Statement, found: Local, where: Route) -> tuple[Merged | None, Staged | None]:

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tenfold.errors import CrossShardError, TenfoldError
-from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.claiming import Claiming
 from tenfold.sharding.filling import Filled, Filler
 from tenfold.sharding.idlease import Ids
-from tenfold.sharding.keys import bucket_of
 from tenfold.sharding.layout import Layout
-from tenfold.sharding.plan import ByKey, ByKeys, Copying, Inserting, Plan
+from tenfold.sharding.placing import Placing
+from tenfold.sharding.plan import Copying, Inserting, Plan
 from tenfold.sharding.ports import Chance, Params, Reply, Send, SendMany, Steps
 from tenfold.sharding.reserve import Claim, Reservations, Settlement, Transaction
-from tenfold.sharding.statement import value
+from tenfold.sharding.statement import picked, value
 from tenfold.sharding.together import Share, on_all
 from tenfold.sharding.transactions import Transactions, refuse_several, refuse_to_leave
 from tenfold.sharding.upserts import check_fits
@@ -45,19 +44,22 @@ _Last = tuple[int | None, str]
 class Writes:
     """The writing half of the executor."""
 
-    map: BucketMap
-    watermarks: Mapping[str, int]
+    placing: Placing
     ids: Ids
     reservations: Reservations
-    layout: Layout
     filler: Filler = field(init=False)
     transactions: Transactions = field(init=False)
     claiming: Claiming = field(init=False)
 
     def __post_init__(self) -> None:
-        self.filler = Filler(self.map, self.watermarks, self.ids, self.layout.dialect)
+        self.filler = Filler(self.placing, self.ids)
         self.transactions = Transactions(self.ids, self.reservations)
         self.claiming = Claiming(self.transactions, self.layout.dialect)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the tables are."""
+        return self.placing.layout
 
     # --- the caller's transaction ---
 
@@ -91,7 +93,7 @@ class Writes:
         last: _Last = (None, "")
         for params in rows:
             filled = yield from self.filler.fill(inserting, params, tx)
-            homes = [self.map.owners[bucket] for bucket in filled.buckets]
+            homes = [self.placing.shard_of(bucket) for bucket in filled.buckets]
             apart = _deal(plan, inserting, filled, homes, batches) or apart
             last = (filled.ids[-1], homes[-1])
         if tx is not None:
@@ -215,26 +217,21 @@ class Writes:
         table, route = inserting.table, plan.route
         if copying.key is not None:
             check_fits(inserting.verb, self.layout.dialect, table.shape.columns[table.key], value(copying.key, params))
-        if isinstance(route, ByKey):
-            keys = [value(item, params) for item in route.sources]
-            return [self.map.owners[self.filler.one_bucket(keys, route.key_type)]]
-        if isinstance(route, ByKeys):
-            keys = [value(item, params) for item in route.sources]
-            owners = {self.map.owners[bucket_of(key, route.key_type)] for key in keys if key is not None}
-            return list(owners) or self.layout.shards[:1]
-        return self.layout.shards
+        return self.placing.of_route(route, params) or self.layout.shards[:1]
 
     def _copied(self, plan: Plan, inserting: Inserting, copying: Copying, shard: str, rows: Sequence[Params]) -> Share:
         write = Send(shard, plan.sql, rows[0]) if len(rows) == 1 else SendMany(shard, plan.sql, rows)
         share = Share([write])
-        if copying.check:
+        if copying.check is not None:
             share.refusal = self.filler.foreign_id(inserting.table, "of a row that is selected")
-            marks = [self.watermarks.get(name) for name in (inserting.table.name.lower(), copying.origin)]
+            marks = [self.placing.watermarks.get(name) for name in (inserting.table.name.lower(), copying.origin)]
             known = [mark for mark in marks if mark is not None]
-            if not self.filler.alone and len(known) < len(marks):
+            if not self.placing.alone and len(known) < len(marks):
                 raise share.refusal
-            floor = -1 << 62 if self.filler.alone else max(known)
-            share.guards = [Send(shard, f"{copying.check}{floor}", _taken(copying, params)) for params in rows]
+            floor = -1 << 62 if self.placing.alone else max(known)
+            share.guards = [
+                Send(shard, f"{copying.check.sql}{floor}", picked(copying.check, params)) for params in rows
+            ]
         return share
 
     # --- UPDATE and DELETE ---
@@ -282,12 +279,6 @@ def _deal(plan: Plan, inserting: Inserting, filled: Filled, homes: Sequence[str]
         batch.claims += [claim for row in here for claim in filled.claims[row]]
         batch.rows += len(here)
     return len(shards) > 1
-
-
-def _taken(copying: Copying, params: Params) -> Params:
-    if isinstance(params, Mapping) or copying.slots is None:
-        return params
-    return [params[slot] for slot in copying.slots if slot < len(params)]
 
 
 def _partly(error: TenfoldError, done: Sequence[str], failed: str) -> TenfoldError:

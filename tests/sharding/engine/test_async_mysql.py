@@ -20,6 +20,7 @@ import tenfold
 from tenfold.errors import ConstraintError, NodeDown, NodeError, PoolTimeout, StatementError, TenfoldError
 from tenfold.sharding.engine.async_pools import AsyncPool, AsyncSource
 from tenfold.sharding.engine.asyncmysql import AsyncMysqlDriver
+from tenfold.sharding.engine.errand import settle
 from tenfold.sharding.engine.mysql import DRAIN_ROWS, MysqlDriver
 from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.pools import drop_socket
@@ -73,7 +74,7 @@ async def lent(pool: AsyncPool) -> AsyncIterator[AsyncMysqlDriver]:
     try:
         yield driver
     except BaseException as error:
-        pool.settle(link, error)
+        settle(pool, link, error)
         raise
     pool.release(link)
 

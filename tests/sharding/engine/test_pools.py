@@ -17,6 +17,7 @@ import pytest
 
 import tenfold
 from tenfold.errors import NodeDown, NodeError, PlatformError, PoolTimeout, StatementError
+from tenfold.sharding.engine.errand import settle
 from tenfold.sharding.engine.mysql import MysqlDriver
 from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.pools import Pool, Source, drop_socket
@@ -56,7 +57,7 @@ def ask(found: Pool, sql: str = "SELECT 7") -> object:
     try:
         answer = link.driver.execute(sql, ())
     except BaseException as error:
-        found.settle(link, error)
+        settle(found, link, error)
         raise
     found.release(link)
     return answer.rows[0][0] if answer.rows else None

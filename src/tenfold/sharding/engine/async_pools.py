@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tenfold.errors import NodeDown, TenfoldError
+from tenfold.errors import TenfoldError
 from tenfold.sharding.engine.pools import CHANCE, SILENT_S, keep_alive
 from tenfold.sharding.poolrules import Counters, Link, Rules, Shelf, timed_out
 from tenfold.sharding.ports import Params, Reply
@@ -143,15 +143,6 @@ class AsyncPool:
     def lends(self, link: Link[AsyncDriver]) -> bool:
         """As `Pool.lends`."""
         return link in self._shelf.out
-
-    def settle(self, link: Link[AsyncDriver], error: BaseException) -> None:
-        """Give a connection back after an error on it."""
-        if isinstance(error, NodeDown):
-            self.discard(link, "down", down=True)
-        elif isinstance(error, TenfoldError):
-            self.release(link)
-        else:
-            self.discard(link)
 
     def counters(self) -> Counters:
         """What the pool holds and what has happened in it."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from tenfold.errors import NodeDown, TenfoldError
 from tenfold.sharding.engine.async_pools import AsyncCursor, AsyncDriver, AsyncPool
-from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent
+from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent, settle
 from tenfold.sharding.engine.pools import AT_ONCE_S
 from tenfold.sharding.engine.sidebyside import answers, side_by_side_async
 from tenfold.sharding.engine.watch import Watch
@@ -115,7 +115,7 @@ class AsyncRunner:
         """Run one statement, not an INSERT, on a shard, outside any transaction: what `run` does for
         `Executor.execute` when that has nothing else to do, sooner."""
         if self._watch.watches:
-            reply: Reply = await self._acts[Send](Send(shard, sql, params), Errand({}))  # type: ignore[assignment]
+            reply = await self._watched(self._send)(Send(shard, sql, params), Errand({}))
             reply.lastrowid = None
             return reply
         pool = self._pools[shard]
@@ -123,7 +123,7 @@ class AsyncRunner:
         try:
             reply = await link.driver.execute(sql, params)
         except BaseException as error:
-            pool.settle(link, error)
+            settle(pool, link, error)
             raise
         pool.release(link)
         reply.lastrowid = None  # of whatever was inserted last on this connection
@@ -178,10 +178,10 @@ class AsyncRunner:
         for shard in list(errand.begun):
             await self._end(Rollback(shard), errand)
 
-    def _watched(self, act: _Act) -> _Act:
+    def _watched(self, act: Callable[[Any, _Errand], Awaitable[T]]) -> Callable[[Any, _Errand], Awaitable[T]]:
         watch = self._watch
 
-        async def watched(effect: Any, errand: _Errand) -> object:
+        async def watched(effect: Any, errand: _Errand) -> T:
             started_s = time.perf_counter()
             try:
                 answer = await act(effect, errand)
@@ -206,7 +206,7 @@ class AsyncRunner:
         try:
             await link.driver.begin()
         except BaseException as error:
-            pool.settle(link, error)
+            settle(pool, link, error)
             if again and isinstance(error, NodeDown) and time.monotonic() - started_s < AT_ONCE_S:
                 return await self._begun(pool, again=False)  # nothing has been done yet
             raise
@@ -253,27 +253,27 @@ class AsyncRunner:
             held = self._held(effect.shard, errand)
             if held is not None:
                 return await held.execute(effect.sql, effect.params)
-            pool = self._pools[effect.shard]
-        link = pool.at_once() or await pool.acquire()
-        try:
-            reply = await link.driver.execute(effect.sql, effect.params)
-        except BaseException as error:
-            pool.settle(link, error)
-            raise
+        pool, link, reply = await self._lent(effect.shard, lambda driver: driver.execute(effect.sql, effect.params))
         pool.release(link)
         return reply
+
+    async def _lent(
+        self, shard: str, ask: Callable[[AsyncDriver], Awaitable[T]]
+    ) -> tuple[AsyncPool, Link[AsyncDriver], T]:
+        """Ask on a connection of its own, which the caller gives back."""
+        pool = self._pools[shard]
+        link = pool.at_once() or await pool.acquire()
+        try:
+            return pool, link, await ask(link.driver)
+        except BaseException as error:
+            settle(pool, link, error)
+            raise
 
     async def _send_many(self, effect: SendMany, errand: _Errand) -> Reply:
         held = None if effect.aside else self._held(effect.shard, errand)
         if held is not None:
             return await held.execute_many(effect.sql, effect.rows)
-        pool = self._pools[effect.shard]
-        link = pool.at_once() or await pool.acquire()
-        try:
-            reply = await link.driver.execute_many(effect.sql, effect.rows)
-        except BaseException as error:
-            pool.settle(link, error)
-            raise
+        pool, link, reply = await self._lent(effect.shard, lambda driver: driver.execute_many(effect.sql, effect.rows))
         pool.release(link)
         return reply
 
@@ -295,13 +295,7 @@ class AsyncRunner:
             cursor: AsyncCursor = ReadyCursor(await held.execute(effect.sql, effect.params))
             reading: Reading[AsyncDriver, AsyncCursor, AsyncPool] = Reading(effect.shard, cursor, None, None)
         else:
-            pool = self._pools[effect.shard]
-            link = pool.at_once() or await pool.acquire()
-            try:
-                cursor = await link.driver.open(effect.sql, effect.params)
-            except BaseException as error:
-                pool.settle(link, error)
-                raise
+            pool, link, cursor = await self._lent(effect.shard, lambda driver: driver.open(effect.sql, effect.params))
             reading = Reading(effect.shard, cursor, pool, link)
         return Opened(errand.keep(reading), cursor.columns, cursor.types)
 
@@ -312,9 +306,7 @@ class AsyncRunner:
         try:
             rows = await reading.cursor.fetch(effect.count)
         except BaseException as error:
-            del errand.reading[effect.cursor]
-            if reading.pool is not None and reading.link is not None:
-                reading.pool.discard(reading.link, down=isinstance(error, NodeDown))
+            await self._stop_reading(effect.cursor, errand, down=isinstance(error, NodeDown), lost=True)
             raise
         if len(rows) < effect.count:
             await self._stop_reading(effect.cursor, errand)
@@ -325,13 +317,13 @@ class AsyncRunner:
             await self._stop_reading(number, errand)
 
     @staticmethod
-    async def _stop_reading(number: int, errand: _Errand) -> None:
+    async def _stop_reading(number: int, errand: _Errand, *, down: bool = False, lost: bool = False) -> None:
         reading = errand.reading.pop(number, None)
         if reading is None:
             return
         going = False
         try:
-            going = await reading.cursor.close()
+            going = not lost and await reading.cursor.close()
         except TenfoldError:
             pass
         finally:
@@ -339,7 +331,7 @@ class AsyncRunner:
                 if going:
                     reading.pool.release(reading.link)
                 else:
-                    reading.pool.discard(reading.link)
+                    reading.pool.discard(reading.link, down=down)
 
     async def _turn(self, _: Turn, errand: _Errand) -> None:
         turns = self._pools.get(TURN)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from tenfold.errors import NodeError, TenfoldError
+from tenfold.errors import NodeDown, NodeError, TenfoldError
 from tenfold.sharding.poolrules import Link
 from tenfold.sharding.ports import Reply
 
@@ -29,7 +29,7 @@ class Lends(Protocol):
     def release(self, link: Any) -> None:
         """Take a connection back."""
 
-    def discard(self, link: Any) -> None:
+    def discard(self, link: Any, why: str = "cut", *, down: bool = False) -> None:
         """Close a connection."""
 
     def lends(self, link: Any) -> bool:
@@ -56,6 +56,16 @@ class Crowd(Protocol[D]):
 
     def asked(self, link: Link[D], ask: Callable[[D], Reply]) -> Reply:
         """What `ask` gives on it. Raises NodeDown once the run was interrupted."""
+
+
+def settle(pool: Lends, link: Any, error: BaseException) -> None:
+    """Give a connection back after an error on it."""
+    if isinstance(error, TenfoldError) and not isinstance(error, NodeDown):
+        pool.release(link)
+    elif isinstance(error, NodeDown):
+        pool.discard(link, "down", down=True)
+    else:
+        pool.discard(link)
 
 
 class Session(Generic[D]):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tenfold.errors import NodeDown, TenfoldError
+from tenfold.errors import TenfoldError
 from tenfold.sharding.poolrules import Counters, Link, Rules, Shelf, timed_out
 from tenfold.sharding.ports import Driver
 
@@ -167,15 +167,6 @@ class Pool:
         """Whether it is lent by this pool. One that was lent when the process forked is the parent's: in the child
         nothing may be sent on it, and to give it back does nothing."""
         return link in self._shelf.out
-
-    def settle(self, link: Link[Driver], error: BaseException) -> None:
-        """Give a connection back after an error on it."""
-        if isinstance(error, NodeDown):
-            self.discard(link, "down", down=True)
-        elif isinstance(error, TenfoldError):
-            self.release(link)
-        else:
-            self.discard(link)
 
     def counters(self) -> Counters:
         """What the pool holds and what has happened in it."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from tenfold.errors import NodeDown, TenfoldError
 from tenfold.sharding.engine.crowd import Crowd
-from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent
+from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent, settle
 from tenfold.sharding.engine.pools import AT_ONCE_S, Pool
 from tenfold.sharding.engine.sidebyside import answers, side_by_side
 from tenfold.sharding.engine.watch import Watch
@@ -118,7 +118,7 @@ class Runner:
         """Run one statement, not an INSERT, on a shard, outside any transaction: what `run` does for
         `Executor.execute` when that has nothing else to do, sooner."""
         if self._watch.watches:
-            reply: Reply = self._acts[Send](Send(shard, sql, params), Errand({}))  # type: ignore[assignment]
+            reply = self._watched(self._send)(Send(shard, sql, params), Errand({}))
             reply.lastrowid = None
             return reply
         pool = self._pools[shard]
@@ -126,7 +126,7 @@ class Runner:
         try:
             reply = link.driver.execute(sql, params)
         except BaseException as error:
-            pool.settle(link, error)
+            settle(pool, link, error)
             raise
         pool.release(link)
         reply.lastrowid = None  # of whatever was inserted last on this connection
@@ -179,10 +179,10 @@ class Runner:
             for shard in list(errand.begun):
                 self._end(Rollback(shard), errand)
 
-    def _watched(self, act: Callable[[Any, _Errand], Any]) -> Callable[[Any, _Errand], Any]:
+    def _watched(self, act: Callable[[Any, _Errand], T]) -> Callable[[Any, _Errand], T]:
         watch = self._watch
 
-        def watched(effect: Any, errand: _Errand) -> Any:
+        def watched(effect: Any, errand: _Errand) -> T:
             started_s = time.perf_counter()
             try:
                 answer = act(effect, errand)
@@ -203,7 +203,7 @@ class Runner:
         try:
             link.driver.begin()
         except BaseException as error:
-            pool.settle(link, error)
+            settle(pool, link, error)
             if again and isinstance(error, NodeDown) and time.monotonic() - started_s < AT_ONCE_S:
                 return self._begun(pool, again=False)  # nothing has been done yet
             raise
@@ -261,7 +261,7 @@ class Runner:
         try:
             reply = ask(link.driver) if errand.crowd is None else errand.crowd.asked(link, ask)
         except BaseException as error:
-            pool.settle(link, error)
+            settle(pool, link, error)
             raise
         return pool, link, reply
 

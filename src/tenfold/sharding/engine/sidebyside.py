@@ -10,14 +10,15 @@ import asyncio
 import select
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tenfold.errors import TenfoldError
-from tenfold.sharding.engine.async_pools import AsyncDriver, AsyncPool
+from tenfold.sharding.engine.async_pools import AsyncPool
+from tenfold.sharding.engine.errand import settle
 from tenfold.sharding.engine.pools import Pool
 from tenfold.sharding.engine.watch import Watch
 from tenfold.sharding.poolrules import Link
-from tenfold.sharding.ports import Driver, Params, Reply, Send
+from tenfold.sharding.ports import Params, Reply, Send
 
 
 class Starter(Protocol):
@@ -54,156 +55,139 @@ class AsyncStarter(Protocol):
         """Have `waiter` done once there is news."""
 
 
-class _Asked(NamedTuple):
+L = TypeVar("L", Pool, AsyncPool)
+S = TypeVar("S", Starter, AsyncStarter)
+
+
+class _Asked(NamedTuple, Generic[L, S]):
     send: Send
-    pool: Pool
-    link: Link[Driver]
-    driver: Starter
+    pool: L
+    link: Link[Any]
+    driver: S
     started_s: float
 
 
-class _AsyncAsked(NamedTuple):
-    send: Send
-    pool: AsyncPool
-    link: Link[AsyncDriver]
-    driver: AsyncStarter
-    started_s: float
+class _Round(Generic[L, S]):
+    """One scatter on its way: what is still open, by its place, and what has come of the others."""
+
+    def __init__(self, asked: Sequence[_Asked[L, S]], watch: Watch) -> None:
+        self.open: dict[int, _Asked[L, S]] = dict(enumerate(asked))
+        self._outcomes: dict[int, Reply | TenfoldError] = {}
+        self._watch = watch
+
+    def answered(self, place: int, reply: Reply) -> None:
+        """It has gone well."""
+        one = self.open.pop(place)
+        self._outcomes[place] = reply
+        one.pool.release(one.link)
+        self._watch.ended(one.send, one.started_s)
+
+    def failed(self, place: int, error: TenfoldError) -> None:
+        """It has not."""
+        one = self.open.pop(place)
+        self._outcomes[place] = error
+        settle(one.pool, one.link, error)
+        self._watch.ended(one.send, one.started_s, error)
+
+    def give_up(self) -> None:
+        """Stop what is open, on the shards too."""
+        for one in self.open.values():
+            one.pool.discard(one.link)
+
+    def outcomes(self) -> list[Reply | TenfoldError]:
+        """In the order of asking."""
+        return [self._outcomes[place] for place in sorted(self._outcomes)]
 
 
-def side_by_side(pools: Mapping[str, Pool], sends: Sequence[Any], watch: Watch) -> list[Reply | TenfoldError] | None:
-    """What each of `sends` gave, in their order; None where they cannot be sent so, and nothing was done."""
-    asked: list[_Asked] = []
+def _ready(pools: Mapping[str, L], sends: Sequence[Any], watch: Watch) -> _Round[L, Any] | None:
+    """A connection for each of `sends`; None where one does not lie ready, and nothing was taken."""
+    asked: list[_Asked[L, Any]] = []
     for send in sends:
         pool = pools.get(send.shard) if type(send) is Send else None
-        link = pool.at_once() if pool is not None and pool.starts else None
+        link: Link[Any] | None = pool.at_once() if pool is not None and pool.starts else None
         if pool is None or link is None:
             for one in asked:
                 one.pool.release(one.link)
             return None
-        asked.append(_Asked(send, pool, link, cast("Starter", link.driver), time.perf_counter()))
-    return _Round(asked, watch).run()
+        asked.append(_Asked(send, pool, link, link.driver, time.perf_counter()))
+    return _Round(asked, watch)
 
 
-class _Round:
-    """One scatter on its way."""
+def side_by_side(pools: Mapping[str, Pool], sends: Sequence[Any], watch: Watch) -> list[Reply | TenfoldError] | None:
+    """What each of `sends` gave, in their order; None where they cannot be sent so, and nothing was done."""
+    scatter: _Round[Pool, Starter] | None = _ready(pools, sends, watch)
+    if scatter is None:
+        return None
+    try:
+        for place, one in list(scatter.open.items()):
+            try:
+                one.driver.start(one.send.sql, one.send.params)
+            except TenfoldError as error:
+                scatter.failed(place, error)
+        _take_answers(scatter)
+    except BaseException:
+        scatter.give_up()
+        raise
+    return scatter.outcomes()
 
-    def __init__(self, asked: list[_Asked], watch: Watch) -> None:
-        self._open = dict(enumerate(asked))
-        self._outcomes: dict[int, Reply | TenfoldError] = {}
-        self._watch = watch
 
-    def run(self) -> list[Reply | TenfoldError]:
-        try:
-            for place, one in list(self._open.items()):
-                try:
-                    one.driver.start(one.send.sql, one.send.params)
-                except TenfoldError as error:
-                    self._failed(place, error)
-            self._take_answers()
-        except BaseException:
-            for one in self._open.values():
-                one.pool.discard(one.link)
-            raise
-        return [self._outcomes[place] for place in sorted(self._outcomes)]
-
-    def _take_answers(self) -> None:
-        poll = select.poll()
-        places = {}
-        patience_s = 0.0
-        for place, one in self._open.items():
-            number = one.driver.fileno()
-            places[number] = place
-            patience_s = max(patience_s, one.driver.patience_s)
-            poll.register(number, select.POLLIN)
-        while places:
-            ready = poll.poll(patience_s * 1000)
-            for number in [number for number, _ in ready] or list(places):
-                poll.unregister(number)
-                self._take(places.pop(number), overdue=not ready)
-
-    def _take(self, place: int, *, overdue: bool) -> None:
-        one = self._open[place]
-        try:
-            self._outcomes[place] = one.driver.finish(overdue=overdue)
-        except TenfoldError as error:
-            self._failed(place, error)
-            return
-        del self._open[place]
-        one.pool.release(one.link)
-        self._watch.ended(one.send, one.started_s)
-
-    def _failed(self, place: int, error: TenfoldError) -> None:
-        one = self._open.pop(place)
-        self._outcomes[place] = error
-        one.pool.settle(one.link, error)
-        self._watch.ended(one.send, one.started_s, error)
+def _take_answers(scatter: _Round[Pool, Starter]) -> None:
+    poll = select.poll()
+    places = {}
+    patience_s = 0.0
+    for place, one in scatter.open.items():
+        number = one.driver.fileno()
+        places[number] = place
+        patience_s = max(patience_s, one.driver.patience_s)
+        poll.register(number, select.POLLIN)
+    while places:
+        ready = poll.poll(patience_s * 1000)
+        for number in [number for number, _ in ready] or list(places):
+            poll.unregister(number)
+            place = places.pop(number)
+            try:
+                reply = scatter.open[place].driver.finish(overdue=not ready)
+            except TenfoldError as error:
+                scatter.failed(place, error)
+            else:
+                scatter.answered(place, reply)
 
 
 async def side_by_side_async(
     pools: Mapping[str, AsyncPool], sends: Sequence[Any], watch: Watch
 ) -> list[Reply | TenfoldError] | None:
     """As `side_by_side`. Cancelled, it has the shards stop."""
-    asked: list[_AsyncAsked] = []
-    for send in sends:
-        pool = pools.get(send.shard) if type(send) is Send else None
-        link = pool.at_once() if pool is not None and pool.starts else None
-        if pool is None or link is None:
-            for one in asked:
-                one.pool.release(one.link)
-            return None
-        asked.append(_AsyncAsked(send, pool, link, cast("AsyncStarter", link.driver), time.perf_counter()))
-    return await _AsyncRound(asked, watch).run()
-
-
-class _AsyncRound:
-    """One scatter on its way."""
-
-    def __init__(self, asked: list[_AsyncAsked], watch: Watch) -> None:
-        self._open = dict(enumerate(asked))
-        self._outcomes: dict[int, Reply | TenfoldError] = {}
-        self._watch = watch
-
-    async def run(self) -> list[Reply | TenfoldError]:
-        try:
-            for place, one in list(self._open.items()):
+    scatter: _Round[AsyncPool, AsyncStarter] | None = _ready(pools, sends, watch)
+    if scatter is None:
+        return None
+    try:
+        for place, one in list(scatter.open.items()):
+            try:
+                await one.driver.start(one.send.sql, one.send.params)
+            except TenfoldError as error:
+                scatter.failed(place, error)
+        while scatter.open:
+            ready = [place for place, one in scatter.open.items() if one.driver.has_news()]
+            for place in ready:
                 try:
-                    await one.driver.start(one.send.sql, one.send.params)
+                    reply = await scatter.open[place].driver.finish()
                 except TenfoldError as error:
-                    self._failed(place, error)
-            while self._open:
-                ready = [place for place, one in self._open.items() if one.driver.has_news()]
-                for place in ready:
-                    await self._take(place)
-                if not ready:
-                    await self._news()
-        except BaseException:
-            for one in self._open.values():
-                one.pool.discard(one.link)
-            raise
-        return [self._outcomes[place] for place in sorted(self._outcomes)]
+                    scatter.failed(place, error)
+                else:
+                    scatter.answered(place, reply)
+            if not ready:
+                await _news(scatter)
+    except BaseException:
+        scatter.give_up()
+        raise
+    return scatter.outcomes()
 
-    async def _news(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for one in self._open.values():
-            one.driver.wake(waiter)
-        await waiter
 
-    async def _take(self, place: int) -> None:
-        one = self._open[place]
-        try:
-            self._outcomes[place] = await one.driver.finish()
-        except TenfoldError as error:
-            self._failed(place, error)
-            return
-        del self._open[place]
-        one.pool.release(one.link)
-        self._watch.ended(one.send, one.started_s)
-
-    def _failed(self, place: int, error: TenfoldError) -> None:
-        one = self._open.pop(place)
-        self._outcomes[place] = error
-        one.pool.settle(one.link, error)
-        self._watch.ended(one.send, one.started_s, error)
+async def _news(scatter: _Round[AsyncPool, AsyncStarter]) -> None:
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    for one in scatter.open.values():
+        one.driver.wake(waiter)
+    await waiter
 
 
 def answers(outcomes: Sequence[object]) -> list[Any]:
