@@ -18,19 +18,10 @@ from tenfold.sharding.engine.mysqloptions import (
     tls_context,
     unanswered,
     untrusted,
+    ways_in,
 )
 
 QUIT = b"\x01\x00\x00\x00\x01"
-
-
-class _NotInTheClear:
-    """Answers a server that asks for the password itself on a line that is not encrypted."""
-
-    def __init__(self, connection: object) -> None:
-        pass
-
-    def authenticate(self, packet: object) -> None:
-        raise OperationalError(2059, "the server asks for the password in the clear")
 
 
 async def open_session(options: MysqlOptions, wait_s: float) -> AsyncSession:
@@ -46,7 +37,7 @@ async def open_session(options: MysqlOptions, wait_s: float) -> AsyncSession:
         autocommit=None,  # as pinned
         connect_timeout=wait_s,
         ssl=context,
-        auth_plugin_map={} if context else dict.fromkeys(("mysql_clear_password", "dialog"), _NotInTheClear),
+        auth_plugin_map=ways_in(options, OperationalError),
     )
     try:
         async with asyncio.timeout(wait_s):
@@ -67,11 +58,7 @@ def _not_let_in(options: MysqlOptions, error: BaseException) -> BaseException:
     code, words = code_of(error)
     if isinstance(cause, OSError) or code in LOST:
         return unanswered(options, cause)
-    return translated(options.shard, code, words, limits(options))
-
-
-def limits(options: MysqlOptions) -> dict[str, float]:
-    return {"statement": options.statement_s, "lock": options.lock_wait_s, "connect": options.connect_s}
+    return translated(options.shard, code, words, options.limits)
 
 
 def code_of(error: BaseException) -> tuple[int, str]:

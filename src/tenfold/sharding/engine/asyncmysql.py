@@ -14,11 +14,20 @@ from asyncmy.constants.SERVER_STATUS import SERVER_STATUS_IN_TRANS
 from asyncmy.cursors import SSCursor
 from asyncmy.errors import MySQLError
 
-from tenfold.errors import NodeDown, NodeError, StatementError, TenfoldError
-from tenfold.sharding.engine.asyncmyconnect import QUIT, code_of, limits, open_session, stop
+from tenfold.errors import NodeDown, NodeError, TenfoldError
+from tenfold.sharding.engine.asyncmyconnect import QUIT, code_of, open_session, stop
 from tenfold.sharding.engine.asyncmysession import AsyncSession
 from tenfold.sharding.engine.mysql import DRAIN_ROWS, DRAIN_S, LONGEST_UNASKED, REPEATS, repeat_pause_s
-from tenfold.sharding.engine.mysqlerrors import DEADLOCK, LOST, translated
+from tenfold.sharding.engine.mysqlerrors import (
+    DEADLOCK,
+    LOST,
+    closed_amid,
+    ended_before,
+    silent,
+    still_reading,
+    too_large,
+    translated,
+)
 from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.mysqltext import encoded, in_bulk, rendered, row_template
 from tenfold.sharding.ports import Params, Reply
@@ -232,10 +241,7 @@ class AsyncMysqlDriver:
         if not self._packet_limit:
             self._packet_limit = int((await self._answer(b"SELECT @@max_allowed_packet")).rows[0][0])
         if len(data) >= self._packet_limit:
-            raise StatementError(
-                f"the statement has {len(data):,} bytes, {self._shard} takes {self._packet_limit:,}",
-                hint="send less at once, or raise the server's max_allowed_packet",
-            )
+            raise too_large(self._shard, len(data), self._packet_limit)
 
     def _refuse_lost(self) -> None:
         """Some errors (a deadlock, a killed statement) and DDL end the transaction. What follows in it would be
@@ -243,22 +249,14 @@ class AsyncMysqlDriver:
         if self.spoiled:
             raise self._cut()
         if self._reading is not None:
-            raise StatementError(
-                f"the connection to {self._shard} is still reading rows", hint="read them all, or close the cursor"
-            )
+            raise still_reading(self._shard)
         if self._begun and (self._lost or not self._connection.server_status & SERVER_STATUS_IN_TRANS):
-            raise NodeError(
-                f"{self._shard} has ended the transaction before: an error undid it, or DDL committed it",
-                hint="leave the transaction, mend what the earlier error says, and run all of it again",
-            )
+            raise ended_before(self._shard)
 
     def _cut(self) -> NodeDown:
         if self._overdue:
-            return NodeDown(
-                f"{self._shard} did not answer within {self._options.read_s:g} s",
-                hint="see what the server is doing; a long statement needs a larger database.statement_s",
-            )
-        return NodeDown(f"the connection to {self._shard} was closed while a statement ran", hint="try again")
+            return silent(self._shard, self._options.read_s)
+        return closed_amid(self._shard)
 
     async def _known(self, error: BaseException) -> BaseException:
         """What to raise for an error of a statement; brings what is known of the connection up to date."""
@@ -276,7 +274,7 @@ class AsyncMysqlDriver:
             self._busy = False
             if self._begun:
                 await self._look_at_transaction()
-        return translated(self._shard, code, words, limits(self._options))
+        return translated(self._shard, code, words, self._options.limits)
 
     async def _look_at_transaction(self) -> None:
         """The packet of an error does not say whether the transaction is still there; that of a ping does."""

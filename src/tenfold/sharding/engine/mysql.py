@@ -11,7 +11,16 @@ from functools import partial
 from typing import Any
 
 from tenfold.errors import NodeDown, NodeError, StatementError, TenfoldError
-from tenfold.sharding.engine.mysqlerrors import DEADLOCK, LOST, translated
+from tenfold.sharding.engine.mysqlerrors import (
+    DEADLOCK,
+    LOST,
+    closed_amid,
+    ended_before,
+    silent,
+    still_reading,
+    too_large,
+    translated,
+)
 from tenfold.sharding.engine.mysqllibrary import library
 from tenfold.sharding.engine.mysqlline import Unread
 from tenfold.sharding.engine.mysqloptions import KILL_WAIT_S, MysqlOptions, unanswered, untrusted
@@ -39,7 +48,6 @@ class MysqlDriver:
     def __init__(self, options: MysqlOptions) -> None:
         """Connect. Raises NodeDown, NodeError (denied, no such database, TLS) and ConfigError (the CA file)."""
         self._shard, self._options = options.shard, options
-        self._wait_s = {"statement": options.statement_s, "lock": options.lock_wait_s, "connect": options.connect_s}
         # _lost: of the transaction nothing is left; _gone: of the connection, on which nothing more may be asked
         self._begun = self._lost = self._gone = self._busy = self._closed = self._deadlocked = False
         self._asked: str | bytes = ""
@@ -225,10 +233,7 @@ class MysqlDriver:
             if not self._packet_limit:
                 self._packet_limit = int(self._answer("SELECT @@max_allowed_packet").rows[0][0])
             if len(data) >= self._packet_limit:
-                raise StatementError(
-                    f"the statement has {len(data):,} bytes, {self._shard} takes {self._packet_limit:,}",
-                    hint="send less at once, or raise the server's max_allowed_packet",
-                )
+                raise too_large(self._shard, len(data), self._packet_limit)
         return data
 
     def _refuse_lost(self) -> None:
@@ -237,14 +242,9 @@ class MysqlDriver:
         if self._gone and not self._begun:
             raise self._lost_line()
         if self._reading is not None:
-            raise StatementError(
-                f"the connection to {self._shard} is still reading rows", hint="read them all, or close the cursor"
-            )
+            raise still_reading(self._shard)
         if self._begun and (self._gone or self._lost or not self._session.in_transaction):
-            raise NodeError(
-                f"{self._shard} has ended the transaction before: an error undid it, or DDL committed it",
-                hint="leave the transaction, mend what the earlier error says, and run all of it again",
-            )
+            raise ended_before(self._shard)
 
     def _lost_line(self) -> NodeDown:
         return NodeDown(f"the connection to {self._shard} was lost before", hint="try again")
@@ -259,7 +259,7 @@ class MysqlDriver:
                 raise untrusted(self._shard, failure.cause) from None
             if failure.code in LOST:
                 raise unanswered(self._options, failure.cause) from None
-            raise translated(self._shard, failure.code, failure.words, self._wait_s) from None
+            raise translated(self._shard, failure.code, failure.words, self._options.limits) from None
 
     def _known(self, error: BaseException) -> BaseException:
         """What to raise for an error of a statement; brings what is known of the transaction up to date."""
@@ -272,7 +272,7 @@ class MysqlDriver:
             return error
         if self._closed:
             self._shut()
-            return NodeDown(f"the connection to {self._shard} was closed while a statement ran", hint="try again")
+            return closed_amid(self._shard)
         failure = self._library.failure(error)
         self._deadlocked = failure.code == DEADLOCK
         if failure.code in LOST:
@@ -281,17 +281,14 @@ class MysqlDriver:
                 self._session.cut()
             else:
                 self._give_up()
-                return NodeDown(
-                    f"{self._shard} did not answer within {self._options.read_s:g} s",
-                    hint="see what the server is doing; a long statement needs a larger database.statement_s",
-                )
+                return silent(self._shard, self._options.read_s)
         elif self._begun:
             # The packet of an error does not say whether the transaction is still there; the one of a ping does.
             try:
                 self._session.ping()
             except self._library.errors:
                 self._lost = True
-        return translated(self._shard, failure.code, failure.words, self._wait_s)
+        return translated(self._shard, failure.code, failure.words, self._options.limits)
 
 
 class MysqlCursor:

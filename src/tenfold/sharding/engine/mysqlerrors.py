@@ -114,3 +114,37 @@ def without_values(code: int, message: str) -> str:
         return message
     pattern = _VALUE_OF if _VALUE_OF.search(message) else _QUOTED
     return pattern.sub(lambda found: HIDDEN + (found[1] if pattern is _VALUE_OF else ""), message)
+
+
+def ended_before(shard: str) -> NodeError:
+    """Of a statement in a transaction that is no more."""
+    return NodeError(
+        f"{shard} has ended the transaction before: an error undid it, or DDL committed it",
+        hint="leave the transaction, mend what the earlier error says, and run all of it again",
+    )
+
+
+def still_reading(shard: str) -> StatementError:
+    """Of a statement on a connection that is in the midst of an answer."""
+    return StatementError(f"the connection to {shard} is still reading rows", hint="read them all, or close the cursor")
+
+
+def too_large(shard: str, size: int, limit: int) -> StatementError:
+    """Of a statement of `size` bytes, over which the server would hang up."""
+    return StatementError(
+        f"the statement has {size:,} bytes, {shard} takes {limit:,}",
+        hint="send less at once, or raise the server's max_allowed_packet",
+    )
+
+
+def silent(shard: str, read_s: float) -> NodeDown:
+    """Of a statement whose answer was waited for long enough."""
+    return NodeDown(
+        f"{shard} did not answer within {read_s:g} s",
+        hint="see what the server is doing; a long statement needs a larger database.statement_s",
+    )
+
+
+def closed_amid(shard: str) -> NodeDown:
+    """Of a statement whose connection was closed by us."""
+    return NodeDown(f"the connection to {shard} was closed while a statement ran", hint="try again")

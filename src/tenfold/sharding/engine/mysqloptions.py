@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tenfold.errors import ConfigError, NodeDown, NodeError
 from tenfold.topology.addresses import is_loopback, mysql_address
@@ -49,6 +51,11 @@ class MysqlOptions:
     def read_s(self) -> float:
         """How long the client waits for the server: a little more than a statement may take."""
         return self.statement_s + self.connect_s
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """As errors name them."""
+        return {"statement": self.statement_s, "lock": self.lock_wait_s, "connect": self.connect_s}
 
 
 def mysql_options(topology: Topology, shard: str) -> MysqlOptions:
@@ -97,6 +104,20 @@ def _context(ca: str | None, changed_ns: int) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca)  # verifies chain and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def ways_in(options: MysqlOptions, error: type[Exception]) -> dict[str, Callable[[Any], Any]]:
+    """For the libraries in Python: what answers a server that asks for the password itself on a line that is not
+    encrypted, by way of authentication. error: the library's own, of a code and words."""
+
+    class NotInTheClear:
+        def __init__(self, connection: object) -> None:
+            pass
+
+        def authenticate(self, packet: object) -> None:
+            raise error(2059, "the server asks for the password in the clear")
+
+    return {} if options.tls else dict.fromkeys(("mysql_clear_password", "dialog"), NotInTheClear)
 
 
 def session_pins(server_version: str, options: MysqlOptions) -> str:

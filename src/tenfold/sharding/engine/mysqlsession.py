@@ -15,7 +15,7 @@ from pymysql.constants import COMMAND, SERVER_STATUS
 from pymysql.cursors import SSCursor
 
 from tenfold.sharding.engine.mysqlline import Failure
-from tenfold.sharding.engine.mysqloptions import MysqlOptions, session_pins, tls_context
+from tenfold.sharding.engine.mysqloptions import MysqlOptions, session_pins, tls_context, ways_in
 from tenfold.sharding.engine.mysqlrows import Shape, descriptions, small_result
 from tenfold.sharding.ports import Reply
 
@@ -58,7 +58,7 @@ class MysqlSession(_Connection):
             write_timeout=connect_s,
             ssl=context,
             ssl_disabled=context is None,
-            auth_plugin_map={} if context else dict.fromkeys(("mysql_clear_password", "dialog"), _NotInTheClear),
+            auth_plugin_map=ways_in(options, pymysql.OperationalError),
         )
         self._read_timeout = self._write_timeout = read_s
         self.number = int(self.server_thread_id[0])
@@ -168,16 +168,6 @@ class UnreadRows:
         result: Any = vars(self._cursor)["_result"]
         if result is not None:
             result.unbuffered_active = False
-
-
-class _NotInTheClear:
-    """Answers a server that asks for the password itself on a line that is not encrypted."""
-
-    def __init__(self, connection: object) -> None:
-        pass
-
-    def authenticate(self, packet: object) -> None:
-        raise pymysql.OperationalError(2059, "the server asks for the password in the clear")
 
 
 class Pymysql:

@@ -47,6 +47,26 @@ class Segments:
     rest: tuple[str, ...]
     names: tuple[str, ...] | None
 
+    def values(self, params: Params) -> Sequence[Any]:
+        """Those of the markers, in their order. Raises StatementError where they do not fit."""
+        if isinstance(params, Mapping):
+            return named(self.names or (), params)
+        if self.names is not None:
+            raise _refused("some parameters have names, and some have places", "pass all in one way")
+        if len(params) != len(self.rest):
+            raise _refused(
+                f"the statement has {len(self.rest)} markers, but {len(params)} parameters came", "give one for each ?"
+            )
+        return params
+
+    def filled(self, values: Sequence[Any]) -> str:
+        """The text with the values in place of the markers."""
+        pieces = [self.first]
+        for value, text in zip(values, self.rest, strict=True):
+            pieces.append(literal(value))
+            pieces.append(text)
+        return "".join(pieces)
+
 
 def rendered(sql: str, params: Params) -> str:
     """The statement with each marker replaced by its value: `?` from a sequence, `:name` from a mapping.
@@ -59,26 +79,13 @@ def rendered(sql: str, params: Params) -> str:
     if not params:
         return sql
     parts = segments(sql, isinstance(params, Mapping))
-    rest = parts.rest
-    if parts.names is None:
-        values: Sequence[Any] = params  # type: ignore[assignment]  # no mapping, as `names` says
-        if len(values) != len(rest):
-            raise _refused(
-                f"the statement has {len(rest)} markers, but {len(values)} parameters came", "give one for each ?"
-            )
-    else:
-        values = named(parts.names, params)
-    pieces = [parts.first]
-    for value, text in zip(values, rest, strict=True):
-        pieces.append(literal(value))
-        pieces.append(text)
-    return "".join(pieces)
+    return parts.filled(parts.values(params))
 
 
-def named(names: Sequence[str], params: Params) -> list[Any]:
+def named(names: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
     """The values of a mapping in the order of the markers. Raises StatementError where one is missing."""
     try:
-        return [params[name] for name in names]  # type: ignore[call-overload]  # a mapping, as the caller knows
+        return [params[name] for name in names]
     except KeyError as error:
         raise _refused(f"no parameter is named {error.args[0]}", "give a value for each :name") from None
 
@@ -135,18 +142,7 @@ class RowTemplate:
 
     def written(self, params: Params) -> str:
         """The row of these parameters. Raises StatementError as `rendered`."""
-        parts = self.row
-        values = params if parts.names is None else named(parts.names, params)
-        if len(values) != len(parts.rest):
-            raise _refused(
-                f"a row has {len(values)} parameters, but the statement {len(parts.rest)} markers",
-                "give one for each ?",
-            )
-        pieces = [parts.first]
-        for value, text in zip(values, parts.rest, strict=True):
-            pieces.append(literal(value))
-            pieces.append(text)
-        return "".join(pieces)
+        return self.row.filled(self.row.values(params))
 
 
 @lru_cache(maxsize=256)
@@ -215,7 +211,8 @@ def _float(value: float) -> str:
 
 
 def _decimal(value: Decimal) -> str:
-    if not value.is_finite() or value.adjusted() > 100 or -value.as_tuple().exponent > 100:  # type: ignore[operator]
+    exponent = value.as_tuple().exponent  # a letter for what is not finite
+    if not isinstance(exponent, int) or value.adjusted() > 100 or exponent < -100:
         raise _refused("a parameter is a Decimal that no column of MySQL holds", "a DECIMAL has at most 65 digits")
     return format(value, "f")
 
