@@ -53,13 +53,9 @@ def rules_of(shard: str, database: Database) -> Rules:
     )
 
 
-_NEVER_S = 1e9
-
-
 def rules_of_turns(database: Database) -> Rules:
     """How many statements bring rows together at once: half of a pool is left to others."""
-    size = max(1, database.pool_size // 2)
-    return Rules("the scratch database", size, database.pool_wait_s, _NEVER_S, _NEVER_S, _NEVER_S, 0.0)
+    return Rules("the scratch database", max(1, database.pool_size // 2), database.pool_wait_s)
 
 
 def timed_out(rules: Rules) -> PoolTimeout:

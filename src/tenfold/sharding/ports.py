@@ -117,10 +117,6 @@ class Emit:
     types: tuple[Any, ...] = ()
 
 
-TURN = "*turn*"
-"""The name among a runner's pools of the turns that a `Turn` waits for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Turn:
     """Wait until few enough others of this process bring rows together, → None; given back with `EndScratch`.

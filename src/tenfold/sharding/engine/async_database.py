@@ -22,9 +22,10 @@ from tenfold.sharding.engine.router import (
     survive_forks,
 )
 from tenfold.sharding.engine.sweeper import Sweeper
+from tenfold.sharding.engine.turns import AsyncTurns
 from tenfold.sharding.execute import Catalog, Executor
 from tenfold.sharding.poolrules import Counters, closed
-from tenfold.sharding.ports import TURN, Observer, Params, Steps
+from tenfold.sharding.ports import Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.sharding.streams import AsyncRows
@@ -44,7 +45,8 @@ class AsyncDatabase:
         self._topology, self._catalog = topology, catalog
         self._threads = Threads(topology.database.pool_size)
         self._pools = new_async_pools(topology, catalog, self._threads)
-        self._runner = AsyncRunner(self._pools, observer, async_scratch_of(topology, self._threads))
+        self._turns = AsyncTurns(topology.database)
+        self._runner = AsyncRunner(self._pools, observer, async_scratch_of(topology, self._threads), self._turns)
         self._executor: Executor | None = new_executor(catalog, topology)
         self._sweeper = Sweeper(topology, catalog)
         self._sweeper.start()
@@ -103,7 +105,7 @@ class AsyncDatabase:
 
     def pools(self) -> dict[str, Counters]:
         """What the connections to each shard are doing, and have done since the process began."""
-        return {shard: pool.counters() for shard, pool in self._pools.items() if shard != TURN}
+        return {shard: pool.counters() for shard, pool in self._pools.items()}
 
     async def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
@@ -136,6 +138,7 @@ class AsyncDatabase:
         for pool in self._pools.values():
             pool.forget()
         self._threads.forget()
+        self._turns.forget()
         if self._executor is not None:
             self._executor = new_executor(self._catalog, self._topology)
             self._sweeper = Sweeper(self._topology, self._catalog)

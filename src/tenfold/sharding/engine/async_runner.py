@@ -11,7 +11,6 @@ import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from tenfold.errors import NodeDown, TenfoldError
@@ -19,11 +18,11 @@ from tenfold.sharding.engine.async_pools import AsyncCursor, AsyncDriver, AsyncP
 from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent, settle
 from tenfold.sharding.engine.pools import AT_ONCE_S
 from tenfold.sharding.engine.sidebyside import answers, side_by_side_async
+from tenfold.sharding.engine.turns import AsyncTurns
 from tenfold.sharding.engine.watch import Watch
 from tenfold.sharding.poolrules import Link
 from tenfold.sharding.ports import (
     SCRATCH,
-    TURN,
     Begin,
     Chance,
     Close,
@@ -57,6 +56,7 @@ class AsyncRunner:
     """Runs steps in the calling task; a Gather uses a task for each of its effects.
 
     scratch  opens a scratch database of its own; None: it is a connection of the shard
+    turns    None: whoever wants to brings rows together
     """
 
     def __init__(
@@ -64,8 +64,9 @@ class AsyncRunner:
         pools: Mapping[str, AsyncPool],
         observer: Observer | None = None,
         scratch: Callable[[], AsyncDriver] | None = None,
+        turns: AsyncTurns | None = None,
     ) -> None:
-        self._pools, self._watch, self._new_scratch = pools, Watch(observer), scratch
+        self._pools, self._watch, self._new_scratch, self._turns = pools, Watch(observer), scratch, turns
         self._acts: dict[type, _Act] = {
             Send: self._send if observer is None else self._watched(self._send),
             SendMany: self._send_many if observer is None else self._watched(self._send_many),
@@ -334,9 +335,8 @@ class AsyncRunner:
                     reading.pool.discard(reading.link, down=down)
 
     async def _turn(self, _: Turn, errand: _Errand) -> None:
-        turns = self._pools.get(TURN)
-        if turns is not None and errand.turn is None:
-            errand.turn = partial(turns.release, await turns.acquire())
+        if self._turns is not None and errand.turn is None:
+            errand.turn = await self._turns.take()
 
     async def _scratch(self, effect: Scratch, errand: _Errand) -> None:
         errand.drop_scratch(clean=False)

@@ -12,9 +12,10 @@ from tenfold.sharding.engine.errand import Session
 from tenfold.sharding.engine.router import Threads, new_executor, new_pools, read_topology, scratch_of, survive_forks
 from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sweeper import Sweeper
+from tenfold.sharding.engine.turns import Turns
 from tenfold.sharding.execute import Catalog, Executor
 from tenfold.sharding.poolrules import Counters, closed
-from tenfold.sharding.ports import TURN, Driver, Observer, Params, Steps
+from tenfold.sharding.ports import Driver, Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.sharding.streams import Rows
@@ -29,7 +30,8 @@ class Database:
         self._catalog: Catalog | None = None
         self._threads = Threads(topology.database.pool_size)
         self._pools = new_pools(topology, lambda: self._catalog)
-        self._runner = Runner(self._pools, self._threads, observer, scratch_of(topology))
+        self._turns = Turns(topology.database)
+        self._runner = Runner(self._pools, self._threads, observer, scratch_of(topology), self._turns)
         try:
             self._catalog = self._runner.run(load(topology))
         except BaseException:
@@ -82,7 +84,7 @@ class Database:
 
     def pools(self) -> dict[str, Counters]:
         """What the connections to each shard are doing, and have done since the process began."""
-        return {shard: pool.counters() for shard, pool in self._pools.items() if shard != TURN}
+        return {shard: pool.counters() for shard, pool in self._pools.items()}
 
     def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
@@ -123,6 +125,7 @@ class Database:
         for pool in self._pools.values():
             pool.forget()
         self._threads.forget()
+        self._turns.forget()
         if self._executor is not None and self._catalog is not None:
             self._executor = new_executor(self._catalog, self._topology)
             self._sweeper = Sweeper(self._topology, self._catalog)

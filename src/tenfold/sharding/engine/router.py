@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tenfold.errors import StatementError
 from tenfold.sharding.catalog import IDENTITY, check_identity
@@ -26,8 +26,8 @@ from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sqlite import SqliteDriver, scratch_driver, sqlite_path
 from tenfold.sharding.engine.threaded import ThreadedDriver, threaded_source
 from tenfold.sharding.execute import Catalog, Executor
-from tenfold.sharding.poolrules import Rules, closed, rules_of, rules_of_turns
-from tenfold.sharding.ports import SCRATCH, TURN, Driver
+from tenfold.sharding.poolrules import Rules, closed, rules_of
+from tenfold.sharding.ports import SCRATCH, Driver
 from tenfold.topology.load import load as load_topology
 from tenfold.topology.model import Engine, Topology
 
@@ -121,31 +121,13 @@ class Threads:
         self._lock = threading.Lock()
 
 
-class _Turn:
-    """What a statement holds that may bring rows together; a pool of these is a queue for it."""
-
-    spoiled = False
-    ending = None
-
-    def tick(self, now_s: float) -> None:
-        """There is nothing to wait for."""
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
 def new_pools(topology: Topology, catalog: Callable[[], Catalog | None]) -> dict[str, Pool]:
     """A pool for each shard; once the catalog is known, each connection is checked to be to a shard of it."""
     database = topology.database
-
-    def turn() -> Any:
-        return _Turn()
-
-    turns = Pool(rules_of_turns(database), Source(turn, lambda _: None, lambda _: None, alone=False))
     return {
         shard: Pool(rules_of(shard, database), source_of(topology, member_opener(topology, shard, catalog)))
         for shard in database.shards
-    } | {TURN: turns}
+    }
 
 
 def source_of(topology: Topology, open_one: Callable[[], Driver]) -> Source:
@@ -163,18 +145,10 @@ def scratch_of(topology: Topology) -> Callable[[], Driver] | None:
 def new_async_pools(topology: Topology, catalog: Catalog, threads: Threads) -> dict[str, AsyncPool]:
     """As `new_pools`, for tasks."""
     database = topology.database
-
-    async def turn() -> Any:
-        return _Turn()
-
-    async def fine(_: object) -> None:
-        pass
-
-    turns = AsyncPool(rules_of_turns(database), AsyncSource(turn, fine, lambda _: None, alone=False))
     return {
         shard: AsyncPool(rules_of(shard, database), _async_source(topology, shard, catalog, partial(threads, shard)))
         for shard in database.shards
-    } | {TURN: turns}
+    }
 
 
 def _async_source(

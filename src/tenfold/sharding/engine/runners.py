@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_all
-from functools import partial
 from typing import Any, TypeVar
 
 from tenfold.errors import NodeDown, TenfoldError
@@ -21,11 +20,11 @@ from tenfold.sharding.engine.crowd import Crowd
 from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent, settle
 from tenfold.sharding.engine.pools import AT_ONCE_S, Pool
 from tenfold.sharding.engine.sidebyside import answers, side_by_side
+from tenfold.sharding.engine.turns import Turns
 from tenfold.sharding.engine.watch import Watch
 from tenfold.sharding.poolrules import Link
 from tenfold.sharding.ports import (
     SCRATCH,
-    TURN,
     Begin,
     Chance,
     Close,
@@ -63,6 +62,7 @@ class Runner:
 
     threads  by shard: one that hangs keeps no thread from the others
     scratch  opens a scratch database of its own; None: it is a connection of the shard
+    turns    None: whoever wants to brings rows together
     """
 
     def __init__(
@@ -71,8 +71,10 @@ class Runner:
         threads: Callable[[str], ThreadPoolExecutor],
         observer: Observer | None = None,
         scratch: Callable[[], Driver] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._pools, self._threads, self._watch, self._new_scratch = pools, threads, Watch(observer), scratch
+        self._turns = turns
         self._acts: dict[type, Callable[[Any, _Errand], object]] = {
             Send: self._send if observer is None else self._watched(self._send),
             SendMany: self._send_many if observer is None else self._watched(self._send_many),
@@ -334,9 +336,8 @@ class Runner:
                     reading.pool.discard(reading.link, down=down)
 
     def _turn(self, _: Turn, errand: _Errand) -> None:
-        turns = self._pools.get(TURN)
-        if turns is not None and errand.turn is None:
-            errand.turn = partial(turns.release, turns.acquire())
+        if self._turns is not None and errand.turn is None:
+            errand.turn = self._turns.take()
 
     def _scratch(self, effect: Scratch, errand: _Errand) -> None:
         errand.drop_scratch(clean=False)
