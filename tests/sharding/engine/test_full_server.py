@@ -13,7 +13,7 @@ from tests.mariadb import Server, fresh_databases, server
 from tests.sharding.engine.sites import MARIADB_SCHEMA, Site
 
 # All tables share two files that do not grow.
-SMALL_FILE = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M;ibdata2:16M")
+SMALL_FILE = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M;ibdata2:24M")
 LONG_NAMES = (MARIADB_SCHEMA[0].replace("name VARCHAR(100)", "name LONGTEXT"), *MARIADB_SCHEMA[1:])
 INSERT = "INSERT INTO users (id, email, name) VALUES (?, ?, ?)"
 LONG = "x" * 300_000
@@ -26,7 +26,7 @@ def site(three_servers: list[Server], mariadb_pattern: Path, tmp_path: Path) -> 
         roomy, other = three_servers[:2]
         with fresh_databases([roomy, small, other], 3) as databases:
             made = Site(tmp_path / "site", databases=databases).set_up(LONG_NAMES)
-            made.look("shard_1", "CREATE TABLE ballast AS SELECT REPEAT('x', 4000000) AS held")
+            made.look("shard_1", "CREATE TABLE ballast AS SELECT REPEAT('x', 1000000) AS held FROM seq_1_to_4")
             yield made
             made.look("shard_1", "DROP TABLE IF EXISTS ballast")  # a full server does not even drop a database
 
@@ -34,7 +34,7 @@ def site(three_servers: list[Server], mariadb_pattern: Path, tmp_path: Path) -> 
 def test_a_full_server_refuses_whole_statements_and_holds_up_no_other_shard(site: Site) -> None:
     with tenfold.connect(site.file) as db:
         stored = fill(db, site)
-        assert 0 < stored < 60
+        assert 0 < stored < 150
         assert site.look("shard_1", "SELECT COUNT(*) FROM users") == [(stored,)]
 
         # Rows for two shards: that of the full one fails, so neither is there.
@@ -46,26 +46,27 @@ def test_a_full_server_refuses_whole_statements_and_holds_up_no_other_shard(site
 
         # A transaction is undone whole.
         with pytest.raises(NodeDown):
-            two_rows(db, site)
+            store_together(db, site, 40)
         assert site.look("shard_1", "SELECT COUNT(*) FROM users") == [(stored,)]
+        assert site.look("shard_1", "SELECT COUNT(*) FROM deposits") == [(0,)]
 
         for shard in ("shard_0", "shard_2"):
             db.execute(INSERT, (site.key(shard, 1), f"{shard}@x", LONG))
         assert db.execute("SELECT COUNT(*) FROM users").scalar() == stored + 2
 
         site.look("shard_1", "DROP TABLE ballast")  # room is made
-        two_rows(db, site)
-        assert site.look("shard_1", "SELECT COUNT(*) FROM users") == [(stored + 2,)]
+        store_together(db, site, 3)
+        assert site.look("shard_1", "SELECT COUNT(*) FROM users") == [(stored + 3,)]
     site.sweep()
     assert site.violations() == []
 
 
-def two_rows(db: tenfold.Database, site: Site) -> None:
-    """A transaction on the small shard."""
+def store_together(db: tenfold.Database, site: Site, rows: int) -> None:
+    """A transaction on the small shard: a deposit, then long rows."""
     with db.transaction() as tx:
         tx.execute("INSERT INTO deposits (user_id, amount) VALUES (?, 1)", (site.key("shard_1", 0),))
-        tx.execute(INSERT, (site.key("shard_1", 98), "small@x", "short"))
-        tx.execute(INSERT, (site.key("shard_1", 97), "large@x", LONG * 4))
+        for nth in range(200, 200 + rows):
+            tx.execute(INSERT, (site.key("shard_1", nth), f"t{nth}@x", LONG))
 
 
 def fill(db: tenfold.Database, site: Site) -> int:
@@ -74,7 +75,7 @@ def fill(db: tenfold.Database, site: Site) -> int:
 
     def store() -> None:
         nonlocal stored
-        while stored < 60:
+        while stored < 150:
             db.execute(INSERT, (site.key("shard_1", stored), f"u{stored}@x", LONG))
             stored += 1
 
