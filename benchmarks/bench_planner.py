@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import mariadb
+from benchmarks.platforms import platform
 from benchmarks.report import heading, percentile
 from tenfold.sharding.catalog import load as load_catalog
-from tenfold.sharding.engine.initialise import initialise
 from tenfold.sharding.engine.router import new_executor, one_off_runner
 from tenfold.sharding.execute import Executor
 from tenfold.sharding.ports import Params
@@ -27,19 +27,6 @@ from tenfold.topology.load import load
 
 HIT_US, MISS_US, JOIN_MISS_US = 10.0, 300.0, 1_500.0
 NAME = "created_at"
-FILE = """
-[platform]
-name = "bench"
-[app]
-command = "none"
-[database.shards]
-shard_0 = {{ url = "sqlite:///var/shard_0.db" }}
-shard_1 = {{ url = "sqlite:///var/shard_1.db" }}
-shard_2 = {{ url = "sqlite:///var/shard_2.db" }}
-[database.groups.user]
-key = "user_id"
-tables = {{ {tables} }}
-"""
 
 
 @dataclass(frozen=True)
@@ -101,11 +88,11 @@ def main() -> None:
     heading("What does it cost to plan a statement?")
     print(f"{'median (99 %) in µs':28s} {'same text':>17s} {'new literal':>17s} {'fresh text':>17s}")
     missed = []
-    for dialect, platform in (("SQLite", on_sqlite), ("MariaDB", on_mariadb)):
-        if platform is on_mariadb and (why := mariadb.missing()):
+    for dialect, opened in (("SQLite", on_sqlite), ("MariaDB", on_mariadb)):
+        if opened is on_mariadb and (why := mariadb.missing()):
             print(why)
             continue
-        with platform() as executor:
+        with opened() as executor:
             for asked in ASKED:
                 missed += measure(f"{dialect}: {asked.name}", executor, asked, hits, misses)
     print(f"\nknown ≤ {HIT_US:.0f} µs, fresh ≤ {MISS_US:.0f} µs, joins with GROUP BY ≤ {JOIN_MISS_US:.0f} µs: ", end="")
@@ -148,21 +135,15 @@ def ask(executor: Executor, sql: str, params: Params) -> None:
 @contextmanager
 def on_sqlite() -> Iterator[Executor]:
     """An executor over three SQLite shards."""
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "tenfold.toml"
-        file.write_text(FILE.format(tables=", ".join(f'{table} = "{key}"' for table, key in mariadb.KEYS.items())))
-        initialise(load(file))
-        with knowing(file) as executor:
-            yield executor
+    with tempfile.TemporaryDirectory() as directory, knowing(platform(Path(directory), mariadb.KEYS)) as executor:
+        yield executor
 
 
 @contextmanager
 def on_mariadb() -> Iterator[Executor]:
     """An executor over three MariaDB shards."""
-    with mariadb.servers(3) as (root, shards):
-        file = mariadb.platform(root, shards, mariadb.KEYS)
-        with knowing(file) as executor:
-            yield executor
+    with mariadb.servers(3) as (root, shards), knowing(mariadb.platform(root, shards, mariadb.KEYS)) as executor:
+        yield executor
 
 
 @contextmanager

@@ -13,24 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import tenfold
+from benchmarks.platforms import platform
 from benchmarks.report import alternate, heading, per_call_us, spread
-from tenfold.sharding.engine.initialise import initialise
-from tenfold.topology.load import load
 
 USERS, READS, WRITES, ROUNDS = 10_000, 5_000, 300, 7
-FILE = """
-[platform]
-name = "bench"
-[app]
-command = "none"
-[database.shards]
-shard_0 = { url = "sqlite:///var/shard_0.db" }
-shard_1 = { url = "sqlite:///var/shard_1.db" }
-shard_2 = { url = "sqlite:///var/shard_2.db" }
-[database.groups.user]
-key = "user_id"
-tables = { users = "id" }
-"""
 READ = "SELECT id, name, balance FROM users WHERE id = ?"
 WRITE = "UPDATE users SET balance = balance + 1 WHERE id = ?"
 
@@ -39,9 +25,7 @@ def main() -> None:
     heading("What does routing cost beside bare sqlite3?")
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        (root / "tenfold.toml").write_text(FILE)
-        initialise(load(root / "tenfold.toml"))
-        with tenfold.connect(root / "tenfold.toml") as db:
+        with tenfold.connect(platform(root, {"users": "id"})) as db:
             db.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL, balance INTEGER NOT NULL)")
             db.executemany("INSERT INTO users (name, balance) VALUES (?, 0)", [(f"user {n}",) for n in range(USERS)])
             ids = [row["id"] for row in db.execute("SELECT id FROM users")]

@@ -18,8 +18,9 @@ from functools import partial
 from typing import Any
 
 import tenfold
-from benchmarks.mariadb import SHARDS, Fleet, fleet, missing
-from benchmarks.report import heading, spread
+from benchmarks.mariadb import Fleet, fleet, missing
+from benchmarks.platforms import SHARDS
+from benchmarks.report import alternate, heading, spread
 from benchmarks.sqlpeers import (
     AsyncCall,
     Call,
@@ -182,14 +183,14 @@ class Blocking:
             sides = self.sides(operation)
             if operation.reads:
                 agree(operation.name, {name: call(7) for name, call in sides.items()})
-            figures = interleaved({name: rate_of(call, slice_s) for name, call in sides.items()}, rounds)
+            figures = alternate(rounds, {name: rate_of(call, slice_s) for name, call in sides.items()})
             self.board.show(operation.name, figures)
             self._targets(operation, figures)
         threads = {
             f"bare PyMySQL, {THREADS} threads": [bare(self._more(), POINT) for _ in range(THREADS)],
             f"Tenfold, {THREADS} threads": [through(self.db, POINT)] * THREADS,
         }
-        figures = interleaved({name: partial(on_threads, calls, slice_s) for name, calls in threads.items()}, rounds)
+        figures = alternate(rounds, {name: partial(on_threads, calls, slice_s) for name, calls in threads.items()})
         self.board.show(POINT.name, figures)
 
     def _more(self) -> Any:
@@ -235,17 +236,6 @@ def rate_of(call: Call, seconds: float) -> Callable[[], float]:
     return measure
 
 
-def interleaved(sides: dict[str, Callable[[], float]], rounds: int) -> Figures:
-    """A B C A B C …, the first round uncounted."""
-    figures: Figures = {name: [] for name in sides}
-    for round_ in range(rounds + 1):
-        for name, side in sides.items():
-            figure = side()
-            if round_:
-                figures[name].append(figure)
-    return figures
-
-
 async def asynchronous(servers: Fleet, board: Board, slice_s: float, rounds: int) -> None:
     """asyncmy on one server beside Tenfold, one after the other and by many tasks."""
     connections = [await connected_async(servers.single) for _ in range(TASKS)]
@@ -269,7 +259,7 @@ async def asynchronous(servers: Fleet, board: Board, slice_s: float, rounds: int
 
 
 async def together(sides: dict[str, list[AsyncCall]], slice_s: float, rounds: int) -> Figures:
-    """A B A B …, the first round uncounted."""
+    """`alternate` within the loop to which the connections belong."""
     figures: Figures = {name: [] for name in sides}
     for round_ in range(rounds + 1):
         for name, calls in sides.items():
@@ -286,7 +276,7 @@ def waiting(servers: Fleet, db: tenfold.Database, board: Board, rounds: int) -> 
         sleep = Operation("sleep", SLEEP, lambda n: ())
         sides: dict[str, Call] = {f"{shard} alone": bare(one, sleep) for shard, one in zip(SHARDS, alone, strict=True)}
         sides["Tenfold"] = through(db, sleep)
-        figures = interleaved({name: partial(milliseconds, call) for name, call in sides.items()}, rounds)
+        figures = alternate(rounds, {name: partial(milliseconds, call) for name, call in sides.items()})
     slowest = max(SHARDS, key=lambda shard: statistics.median(figures[f"{shard} alone"]))
     board.show(f"{SLEEP_S * 1e3:.0f} ms on each shard", figures, "ms", 1)
     board.at_most("scatter of waits", figures, "Tenfold", f"{slowest} alone", 1.3)

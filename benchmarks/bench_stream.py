@@ -25,10 +25,9 @@ from tests.mariadb import ACCOUNT, PASSWORD
 
 import tenfold
 from benchmarks import mariadb
+from benchmarks.platforms import SHARDS, platform
 from benchmarks.report import heading
 from benchmarks.sqlpeers import owner
-from tenfold.sharding.engine.initialise import initialise
-from tenfold.topology.load import load
 
 ROWS, QUICK_ROWS, TARGET_MB = 1_000_000, 100_000, 50
 COLUMNS = "user_id BIGINT NOT NULL, id BIGINT NOT NULL, amount BIGINT NOT NULL, note VARCHAR(40) NOT NULL"
@@ -36,19 +35,7 @@ KEY = ", PRIMARY KEY (user_id, id)"
 ALL = "SELECT user_id, id, amount, note FROM ticks"
 SORTED = f"{ALL} ORDER BY amount, id"
 FEW = "SELECT user_id, id, amount, note FROM ticks WHERE user_id = 7"
-SQLITE_FILE = """
-[platform]
-name = "bench"
-[app]
-command = "none"
-[database.shards]
-shard_0 = { url = "sqlite:///var/shard_0.db" }
-shard_1 = { url = "sqlite:///var/shard_1.db" }
-shard_2 = { url = "sqlite:///var/shard_2.db" }
-[database.groups.user]
-key = "user_id"
-tables = { ticks = "user_id" }
-"""
+KEYS = {"ticks": "user_id"}
 
 
 def main() -> None:
@@ -71,7 +58,7 @@ def main() -> None:
         print(why)
     else:
         with mariadb.servers(4) as (root, (*shards, single)):
-            file = mariadb.platform(root, shards, {"ticks": "user_id"})
+            file = mariadb.platform(root, shards, KEYS)
             made = "SELECT seq AS user_id, seq AS id, (seq * 7919) MOD 1000003 AS amount, "
             made += f"CONCAT('the note of tick ', seq) AS note FROM seq_1_to_{rows}"
             mariadb.place(shards, "ticks", COLUMNS + KEY, "user_id", made)
@@ -85,11 +72,9 @@ def main() -> None:
 
 def on_sqlite(root: Path, rows: int) -> Path:
     """Three SQLite shards with their rows; → tenfold.toml."""
-    file = root / "tenfold.toml"
-    file.write_text(SQLITE_FILE)
-    initialise(load(file))
-    for number, shard in enumerate(mariadb.SHARDS):
-        with closing(sqlite3.connect(root / "var" / f"shard_{number}.db", isolation_level=None)) as one:
+    file = platform(root, KEYS)
+    for shard in SHARDS:
+        with closing(sqlite3.connect(root / "var" / f"{shard}.db", isolation_level=None)) as one:
             one.execute(f"CREATE TABLE ticks ({COLUMNS}{KEY}) WITHOUT ROWID")
             one.execute("BEGIN")
             one.executemany(
@@ -135,7 +120,7 @@ def by_pymysql(where: str, sql: str) -> dict[str, float]:
 
 
 def by_sqlite(where: str, sql: str) -> dict[str, float]:
-    files = [sqlite3.connect(Path(where) / "var" / f"shard_{number}.db") for number in range(3)]
+    files = [sqlite3.connect(Path(where) / "var" / f"{shard}.db") for shard in SHARDS]
     found = measured(lambda asked: (row for file in files for row in file.execute(asked)), sql)
     for file in files:
         file.close()

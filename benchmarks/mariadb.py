@@ -10,18 +10,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mariadb import PASSWORD, Server, pattern
+from tests.mariadb import PASSWORD, Server, pattern, server
 from tests.support import SEARCH
 
+from benchmarks import platforms
+from benchmarks.platforms import SHARDS
 from tenfold.sharding.buckets import first_fill, runs
-from tenfold.sharding.engine.initialise import initialise
 from tenfold.sharding.engine.mysqloptions import MysqlOptions, session_pins
-from tenfold.topology.load import load
 
 DATABASE = "bench"
 BEHIND = "spider"  # on the shards: Spider places rows by a hash of its own, so it has its own copy of them
 ROOM = ("--innodb-buffer-pool-size=192M", "--innodb-flush-log-at-trx-commit=1", "--max-connections=200")
-SHARDS = ("shard_0", "shard_1", "shard_2")
 # What Tenfold pins on each of its connections; the bare drivers get the same.
 SESSION = session_pins("10.11-MariaDB", MysqlOptions("bench", "127.0.0.1", 3306, "bench", "bench"))
 TABLES = {
@@ -32,20 +31,6 @@ TABLES = {
     "probes": "id BIGINT NOT NULL, PRIMARY KEY (id)",
 }
 KEYS = {"users": "id", "deposits": "user_id", "probes": "id"}
-FILE = """
-[platform]
-name = "bench"
-[app]
-command = "none"
-[database]
-engine = "mysql"
-pool_size = 32
-[database.shards]
-{shards}
-[database.groups.user]
-key = "user_id"
-tables = {{ {tables} }}
-"""
 
 
 @dataclass(frozen=True)
@@ -70,12 +55,7 @@ def servers(count: int) -> Iterator[tuple[Path, list[Server]]]:
     with tempfile.TemporaryDirectory(prefix="tf") as directory, ExitStack() as stack:
         root = Path(directory)
         fresh = pattern(root / "pattern")
-        started = []
-        for number in range(count):
-            one = Server(root / str(number), fresh, ROOM)
-            stack.callback(one.stop)
-            started.append(one.start())
-        yield root, started
+        yield root, [stack.enter_context(server(fresh, ROOM)) for _ in range(count)]
 
 
 @contextmanager
@@ -100,16 +80,11 @@ def fleet(rows: dict[str, str], *, spider: bool) -> Iterator[Fleet]:
 def platform(root: Path, shards: Sequence[Server], keys: dict[str, str]) -> Path:
     """A new Tenfold platform over these servers; → its file."""
     os.environ["BENCH_PASSWORD"] = PASSWORD
-    addresses = (
-        f'{name} = {{ url = "{server.create(DATABASE)}", password = "${{BENCH_PASSWORD}}" }}'
-        for name, server in zip(SHARDS, shards, strict=True)
-    )
-    file = root / "tenfold.toml"
-    file.write_text(
-        FILE.format(shards="\n".join(addresses), tables=", ".join(f'{table} = "{key}"' for table, key in keys.items()))
-    )
-    initialise(load(file))
-    return file
+    addresses = {
+        name: f'url = "{shard.create(DATABASE)}", password = "${{BENCH_PASSWORD}}"'
+        for name, shard in zip(SHARDS, shards, strict=True)
+    }
+    return platforms.platform(root, keys, addresses, 'engine = "mysql"\npool_size = 32')
 
 
 def place(shards: Sequence[Server], table: str, columns: str, key: str, rows: str) -> None:
@@ -127,16 +102,16 @@ def spread(head: Server, shards: Sequence[Server], rows: dict[str, str]) -> None
     """The same tables behind a Spider head, partitioned by the shard key over the three servers."""
     head.sql("INSTALL SONAME 'ha_spider'")
     head.create(DATABASE)
-    for number, server in enumerate(shards):
-        server.create(BEHIND)
-        server.sql(
+    for number, shard in enumerate(shards):
+        shard.create(BEHIND)
+        shard.sql(
             "CREATE USER spider@'127.0.0.1' IDENTIFIED BY 'spider'", f"GRANT ALL ON {BEHIND}.* TO spider@'127.0.0.1'"
         )
         head.sql(
-            f"CREATE SERVER b{number} FOREIGN DATA WRAPPER mysql OPTIONS (HOST '127.0.0.1', PORT {server.port}, "
+            f"CREATE SERVER b{number} FOREIGN DATA WRAPPER mysql OPTIONS (HOST '127.0.0.1', PORT {shard.port}, "
             f"DATABASE '{BEHIND}', USER 'spider', PASSWORD 'spider')"
         )
-        server.sql(*(f"CREATE TABLE {BEHIND}.{table} ({columns})" for table, columns in TABLES.items()))
+        shard.sql(*(f"CREATE TABLE {BEHIND}.{table} ({columns})" for table, columns in TABLES.items()))
     parts = ", ".join(f"PARTITION p{number} COMMENT = 'srv \"b{number}\"'" for number in range(len(shards)))
     for table, columns in TABLES.items():
         head.sql(

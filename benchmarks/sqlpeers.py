@@ -15,7 +15,8 @@ import pymysql
 from tests.mariadb import PASSWORD, Server
 
 import tenfold
-from benchmarks.mariadb import DATABASE, SESSION, SHARDS
+from benchmarks.mariadb import DATABASE, SESSION
+from benchmarks.platforms import SHARDS
 from tenfold.sharding.buckets import first_fill
 from tenfold.sharding.keys import KeyType, bucket_of
 

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, Select, create_engine, func, select, update
 from sqlalchemy.ext.horizontal_shard import ShardedSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
-from benchmarks.mariadb import SHARDS, Fleet
+from benchmarks.mariadb import Fleet
+from benchmarks.platforms import SHARDS
 from benchmarks.sqlpeers import Call, Operation, connected, owner
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.mariadb import Server, pattern, shared_directory
+from tests.mariadb import Server, pattern, server, shared_directory
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -31,14 +30,5 @@ def mariadb_pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def three_servers(mariadb_pattern: Path) -> Iterator[list[Server]]:
     """Three MariaDB servers, for `tests.mariadb.fresh_databases`. A test leaves them running and as they were."""
-    root = Path(tempfile.mkdtemp(prefix="tenfold-"))  # short: a socket's name has 107 bytes
-    servers: list[Server] = []
-    try:
-        for number in range(3):
-            servers.append(Server(root / str(number), mariadb_pattern))
-            servers[-1].start()
-        yield servers
-    finally:
-        for server in servers:
-            server.stop()
-        shutil.rmtree(root, ignore_errors=True)
+    with ExitStack() as stack:
+        yield [stack.enter_context(server(mariadb_pattern)) for _ in range(3)]

@@ -11,7 +11,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from urllib.parse import quote
 import pymysql
 import pytest
 
+from tenfold.sharding.engine.mysqloptions import MysqlOptions
+from tenfold.topology.addresses import mysql_address
 from tests.support import free_port, program, wait_for
 
 ACCOUNT = "app"
@@ -149,10 +152,24 @@ class Server:
 
     def drop(self, database: str) -> None:
         """Drop a database, whoever is still in it."""
-        for (number,) in self.sql(f"SELECT id FROM information_schema.processlist WHERE db = '{database}'"):
-            with suppress(pymysql.err.OperationalError):  # has gone meanwhile
-                self.sql(f"KILL {number}")
+        inside = self.sql(f"SELECT id FROM information_schema.processlist WHERE db = '{database}'")
+        self.cut(number for (number,) in inside)
         self.sql(f"DROP DATABASE IF EXISTS `{database}`")
+
+    def sessions(self, command: str = "") -> list[int]:
+        """Numbers of the connections of `ACCOUNT`; only of those at `command`, as "Query": a statement runs."""
+        sql = f"SELECT id FROM information_schema.processlist WHERE user = '{ACCOUNT}'"
+        return [number for (number,) in self.sql(sql + (f" AND command = '{command}'" if command else ""))]
+
+    def cut(self, numbers: Iterable[int]) -> None:
+        """End these connections, where they have not ended meanwhile."""
+        for number in numbers:
+            with suppress(pymysql.err.OperationalError):
+                self.sql(f"KILL {number}")
+
+    def status(self, name: str) -> int:
+        """One of the figures that the server counts."""
+        return int(self.sql(f"SHOW GLOBAL STATUS LIKE '{name}'")[0][1])
 
     def url(self, database: str) -> str:
         """The address of a database as tenfold.toml has it; the password stands beside it."""
@@ -193,14 +210,29 @@ class Server:
 
 
 @contextmanager
-def server(root: Path, shared: Path, options: Sequence[str] = ()) -> Iterator[Server]:
-    """A server of one's own, for tests that stop, pause or break it; about a second."""
-    started = Server(root, pattern(shared), options)
-    try:
-        yield started.start()
-    finally:
-        started.stop()
-        shutil.rmtree(root, ignore_errors=True)
+def server(pattern: Path, options: Sequence[str] = ()) -> Iterator[Server]:
+    """A server of one's own, as for tests that stop, pause or break it; about a second."""
+    with tempfile.TemporaryDirectory(prefix="tenfold-", ignore_cleanup_errors=True) as root:  # short: see `Server`
+        started = Server(Path(root), pattern, options)
+        try:
+            yield started.start()
+        finally:
+            started.stop()
+
+
+def client(url: str, **more: Any) -> pymysql.Connection[pymysql.cursors.Cursor]:
+    """A bare connection to a database by its address, as `ACCOUNT`; autocommit. more: for pymysql."""
+    host, port, user, database = mysql_address(url)
+    return pymysql.connect(
+        host=host, port=port, user=user, password=PASSWORD, database=database, charset="utf8mb4", autocommit=True,
+        ssl_disabled=True,  # to make a context takes longer than all the rest
+        **more,
+    )  # fmt: skip
+
+
+def options_of(url: str, shard: str = "shard_0", **more: Any) -> MysqlOptions:
+    """How Tenfold reaches a database by its address. more: other fields."""
+    return MysqlOptions(shard, *mysql_address(url), PASSWORD.encode(), **more)
 
 
 _numbers = itertools.count(1)
@@ -222,9 +254,11 @@ def fresh_databases(servers: Sequence[Server], count: int) -> Iterator[list[str]
             home.drop(name)
 
 
-def on_mariadb(file: str, urls: Sequence[str]) -> str:
+def on_mariadb(root: Path, file: str, urls: Sequence[str]) -> str:
     """The text of a tenfold.toml with SQLite shards, edited to have them on servers: `urls` in order of the shards.
-    The password is expected in the file "password" beside it."""
+    It is to stand in `root`, where the password that it names is put."""
+    (root / "password").touch(0o600)
+    (root / "password").write_text(PASSWORD)
     file = file.replace('engine = "sqlite"', 'engine = "mysql"')
     for position, url in enumerate(urls):
         lite = f'url = "sqlite:///var/shard_{position}.db"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -55,3 +56,13 @@ def wait_for(fact: Callable[[], T | None], what: str, timeout_s: float = 15.0) -
         if time.monotonic() > deadline:
             pytest.fail(f"not within {timeout_s} s: {what}")
         time.sleep(0.02)
+
+
+async def wait_in_task(fact: Callable[[], T | None], what: str, timeout_s: float = 15.0) -> T:
+    """`wait_for`, while other tasks go on."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := fact()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout_s} s: {what}")
+        await asyncio.sleep(0.02)
+    return answer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from tenfold.monitor.recorder import current
-from tenfold.sharding.interfaces import dbapi
 from tenfold.sharding.interfaces.dbapi import Connection, Cursor, apilevel, paramstyle, threadsafety
 from tenfold.sharding.interfaces.errors import (
     DatabaseError,
@@ -78,4 +77,4 @@ def connect(
 
     Raises InterfaceError for a wrong file, OperationalError for a platform that cannot be reached.
     """
-    return dbapi.connect(path, environment=environment, autocommit=autocommit, observer=current())
+    return Connection(path, environment, autocommit, current())

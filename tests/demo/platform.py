@@ -27,7 +27,6 @@ from tenfold.demo.ledger.seed.residents import email_of
 from tenfold.demo.ledger.setup import statements
 from tenfold.sharding.engine.initialise import initialise
 from tenfold.topology.load import load
-from tests.mariadb import PASSWORD as DATABASE_PASSWORD
 from tests.mariadb import on_mariadb
 from tests.support import free_port, wait_for
 
@@ -100,9 +99,7 @@ class Platform:
         self.file = root / "tenfold.toml"
         text = SHIPPED.read_text().replace("[database]", f"[database]\nlock_wait_s = {lock_wait_s}")
         if databases:
-            text = on_mariadb(text, databases)
-            (root / "password").touch(0o600)
-            (root / "password").write_text(DATABASE_PASSWORD)
+            text = on_mariadb(root, text, databases)
         self.file.write_text(text)
         initialise(load(self.file))
         self.backends: list[Backend] = []

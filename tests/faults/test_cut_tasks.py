@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
@@ -16,7 +15,7 @@ import tenfold
 from tenfold.errors import NodeError
 from tenfold.sharding.ports import Gather, Open, Send, Steps
 from tests.faults.conftest import LONG
-from tests.mariadb import ACCOUNT, Server
+from tests.mariadb import Server
 from tests.sharding.engine.sites import Site, mariadb_site
 from tests.support import wait_for
 
@@ -130,14 +129,13 @@ def test_no_answer_of_a_cancelled_task_reaches_another(kept: Site, three_servers
             assert not [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
 
     asyncio.run(main())
-    wait_for(lambda: sessions(three_servers) == 0, "no connection is left", 5)
+    wait_for(lambda: not connected(three_servers), "no connection is left", 5)
     halves = kept.look_everywhere("SELECT amount FROM deposits GROUP BY amount HAVING COUNT(*) <> 2")
     assert halves == {shard: [] for shard in SHARDS}
 
 
-def sessions(servers: list[Server]) -> int:
-    sql = f"SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{ACCOUNT}'"
-    return sum(int(server.sql(sql)[0][0]) for server in servers)
+def connected(servers: list[Server]) -> bool:
+    return any(server.sessions() for server in servers)
 
 
 class Load:
@@ -216,10 +214,7 @@ def pause(server: Server, chance: random.Random) -> None:
 
 
 def kill_connections(server: Server, chance: random.Random) -> None:
-    for (number,) in server.sql(f"SELECT id FROM information_schema.processlist WHERE user = '{ACCOUNT}'"):
-        if chance.random() < 0.5:
-            with suppress(Exception):  # it has ended meanwhile
-                server.sql(f"KILL {number}")
+    server.cut(number for number in server.sessions() if chance.random() < 0.5)
     time.sleep(0.05)
 
 
@@ -257,5 +252,5 @@ def test_a_server_that_breaks_under_tasks_loses_nothing_that_was_promised(
     have = Counter(number for found in rows for (number,) in found)
     assert {number: have[number] for number in load.promised} == load.promised
     assert all(have[number] in (0, wanted) for number, wanted in load.tried.items()), "half a transaction"
-    wait_for(lambda: sessions(three_servers) == 0, "no connection is left", 5)
+    wait_for(lambda: not connected(three_servers), "no connection is left", 5)
     assert load.troubles or fault is pause, "the fault was felt by nobody"

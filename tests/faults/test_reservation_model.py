@@ -13,13 +13,12 @@ from tenfold.sharding.execute import Executor
 from tests.faults.cases import A2, B2, CASES, A, B, X, Y, Z
 from tests.faults.conftest import LONG
 from tests.faults.mutants import MUTANTS, PROTOCOL
+from tests.faults.schedules import Exhaustive, Random
 from tests.faults.world import (
     LEAVE,
     RENAME,
     SIGN_UP,
-    Exhaustive,
     Program,
-    Random,
     World,
     on_files,
     on_servers,

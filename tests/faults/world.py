@@ -9,7 +9,6 @@ every answer (with at most so many switches between actors that could go on, as 
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -25,7 +24,6 @@ from tenfold.sharding.catalog import on_every_shard, on_the_catalog
 from tenfold.sharding.claiming import Claiming
 from tenfold.sharding.dialects import SQLITE, Dialect
 from tenfold.sharding.engine.mysql import MysqlDriver
-from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.sqlite import SqliteDriver
 from tenfold.sharding.execute import Catalog, Executor
 from tenfold.sharding.keys import KeyType, bucket_of
@@ -34,9 +32,9 @@ from tenfold.sharding.ports import Begin, Chance, Commit, Drawn, Driver, Effect,
 from tenfold.sharding.reserve import KEPT, RESERVE, Reservations, Transaction, claim_of
 from tenfold.sharding.transactions import Transactions
 from tenfold.sharding.writes import Writes
-from tenfold.topology.addresses import mysql_address
 from tenfold.topology.model import Engine
-from tests.mariadb import PASSWORD
+from tests.faults.schedules import Schedule
+from tests.mariadb import options_of
 from tests.sharding.engine.sites import broken_rules
 
 SHARDS = ("shard_0", "shard_1")
@@ -62,13 +60,6 @@ class Rules(Protocol):
     def claiming(self) -> type[Claiming]: ...
     @property
     def transactions(self) -> type[Transactions]: ...
-
-
-class Schedule(Protocol):
-    """Answers what happens next."""
-
-    def choose(self, options: Sequence[tuple[str, int]]) -> int:
-        """The position of one of `options`: (what, actor). The first is to go on with who went last."""
 
 
 @dataclass(slots=True)
@@ -293,8 +284,7 @@ def on_servers(databases: Sequence[str]) -> Callable[[str], Driver]:
     urls = dict(zip(SHARDS, databases, strict=True))
 
     def opened(shard: str) -> Driver:
-        host, port, user, database = mysql_address(urls[shard])
-        driver = MysqlDriver(MysqlOptions(shard, host, port, user, database, PASSWORD.encode()))
+        driver = MysqlDriver(options_of(urls[shard], shard))
         driver.execute("SET innodb_lock_wait_timeout = 0", ())
         return driver
 
@@ -347,62 +337,3 @@ def transaction(*each: tuple[str, tuple[object, ...]], commits: bool = True) -> 
         return [*outcomes, "commit" if commits else "rollback"]
 
     return steps
-
-
-class Exhaustive:
-    """Goes through all schedules with at most `switches` switches away from an actor that could go on."""
-
-    def __init__(self, switches: int) -> None:
-        self._switches = switches
-        # Of each choice in the run at hand: what was taken, and how many there were to take.
-        self._taken: list[tuple[int, int]] = []
-        self._at = self._left = 0
-        self._last: int | None = None
-
-    def runs(self) -> Iterator[Exhaustive]:
-        """One for each schedule."""
-        while True:
-            self._at, self._left, self._last = 0, self._switches, None
-            yield self
-            del self._taken[self._at :]
-            while self._taken and self._taken[-1][0] + 1 == self._taken[-1][1]:
-                self._taken.pop()
-            if not self._taken:
-                return
-            taken, of = self._taken.pop()
-            self._taken.append((taken + 1, of))
-
-    def choose(self, options: Sequence[tuple[str, int]]) -> int:
-        allowed = [
-            position
-            for position, (what, actor) in enumerate(options)
-            if position == 0 or what != "go" or self._left or options[0][1] != self._last
-        ]
-        if self._at == len(self._taken):
-            self._taken.append((0, len(allowed)))
-        position = allowed[self._taken[self._at][0]]
-        self._at += 1
-        what, actor = options[position]
-        if what == "go" and position and options[0][1] == self._last:
-            self._left -= 1
-        self._last = actor
-        return position
-
-    def __repr__(self) -> str:
-        return f"schedule {[taken for taken, _ in self._taken]}"
-
-
-class Random:
-    """Draws every answer from a seed. fault: how likely a fault is, at each step."""
-
-    def __init__(self, seed: int, fault: float) -> None:
-        self._seed, self._fault, self._random = seed, fault, random.Random(seed)
-
-    def choose(self, options: Sequence[tuple[str, int]]) -> int:
-        going = [position for position, (what, _) in enumerate(options) if what == "go"]
-        if len(going) < len(options) and self._random.random() < self._fault:
-            return self._random.randrange(len(going), len(options))
-        return self._random.choice(going)
-
-    def __repr__(self) -> str:
-        return f"seed {self._seed}"

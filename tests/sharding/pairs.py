@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +79,11 @@ class Answer:
 
 @dataclass
 class Pair:
-    """`one` is a plain database, `many` the shards, `files` the shards' files behind Tenfold's back.
-
-    asked, refused, failed: by shape, how many statements there were, how many of them Tenfold did not want
-    to run, and how many failed on both (a value that is taken, an ambiguous name)
-    """
+    """`one` is a plain database, `many` the shards, `files` the shards' files behind Tenfold's back."""
 
     one: sqlite3.Connection
     many: Database
     files: list[sqlite3.Connection]
-    asked: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
 
     def contents(self, table: str) -> Counter[tuple[Any, ...]]:
         """All rows of a table as the files of the shards hold them: Tenfold is not asked."""
@@ -100,14 +93,6 @@ class Pair:
             return copies[0]
         files = self.files[2:] if table == "posts" else self.files
         return Counter(row for file in files for row in file.execute(f"SELECT * FROM {table}"))
-
-    def empty(self) -> None:
-        """Take all rows away, and the values reserved for them."""
-        self.one.executescript("".join(f"DELETE FROM {table};" for table in TABLES))
-        for number, file in enumerate(self.files):
-            here = [table for table in TABLES if table != "posts" or number == 2]
-            emptied = [*here, "tf_reservation", "tf_verdict"]
-            file.executescript("BEGIN;" + "".join(f"DELETE FROM {table};" for table in emptied) + "COMMIT;")
 
     def copy_to_one(self, table: str) -> None:
         """Make the plain database's table what the shards hold."""
@@ -140,16 +125,14 @@ class Pair:
             return type(error)
         return Answer(tuple(result.columns), Counter(tuple(row) for row in result), result.rowcount)
 
-    def compare(self, sql: str, params: Params = (), shape: str = "") -> bool:
+    def compare(self, sql: str, params: Params = ()) -> bool:
         """Ask both; True: answered alike, False: refused, or both failed. Fails where they differ."""
-        self.asked[shape] += 1
         said = self.ask_many(sql, params)
         if isinstance(said, Answer):
             expected = self.ask_one(sql, params)
             assert said == expected, f"silently wrong: {sql} {params}\n  one database: {expected}\n  Tenfold: {said}"
             return True
         if issubclass(said, RoutingError):
-            self.refused[shape] += 1
             return False
         # Failed on the way: then it must fail on one database, too, or be what our parser does not know.
         self.one.execute("SAVEPOINT asked")
@@ -157,10 +140,8 @@ class Pair:
         self.one.execute("ROLLBACK TO asked")
         self.one.execute("RELEASE asked")
         if said is StatementError and isinstance(expected, Answer):
-            self.refused[shape] += 1
             return False
         assert said is expected, f"{sql} {params}: {said.__name__}, and one database says {expected}"
-        self.failed[shape] += 1
         return False
 
 

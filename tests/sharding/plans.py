@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from tenfold.sharding import planner
 from tenfold.sharding.layout import Grouped, Layout, group_table, layout_of
@@ -14,6 +15,7 @@ from tenfold.sharding.shapes import TableShape, read_sqlite_shape
 from tenfold.sharding.statement import parse
 from tenfold.topology.model import Database
 
+T = TypeVar("T")
 LEDGER = {
     "users": "id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT",
     "user_meta": "user_id INTEGER NOT NULL, name TEXT NOT NULL, value TEXT, PRIMARY KEY (user_id, name)",
@@ -61,15 +63,15 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run_on(connection: sqlite3.Connection, steps: Steps[TableShape | None]) -> TableShape | None:
-    """Drive steps that only send, over one connection."""
+def driven(steps: Steps[T], ask: Callable[[Send], Sequence[tuple[Any, ...]]]) -> T:
+    """Drive steps that only send; `ask` gives the rows of each statement."""
     try:
         effect = next(steps)
         while True:
             assert isinstance(effect, Send)
-            effect = steps.send(Reply(rows=connection.execute(effect.sql, effect.params).fetchall()))
+            effect = steps.send(Reply(rows=ask(effect)))
     except StopIteration as stop:
-        found: TableShape | None = stop.value
+        found: T = stop.value
         return found
 
 
@@ -78,7 +80,7 @@ def shape_of(created: str, table: str = "t", *more: str) -> TableShape:
     connection = sqlite3.connect(":memory:")
     for statement in (created, *more):
         connection.execute(statement)
-    found = run_on(connection, read_sqlite_shape("shard", table))
+    found = driven(read_sqlite_shape("shard", table), lambda sent: connection.execute(sent.sql, sent.params).fetchall())
     connection.close()
     assert found is not None
     return found

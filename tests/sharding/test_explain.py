@@ -9,14 +9,15 @@ import pytest
 
 from tenfold.errors import CrossShardError, ShardKeyError, StatementError
 from tenfold.sharding.buckets import BucketMap, first_fill
+from tenfold.sharding.dialects import MYSQL, SQLITE
 from tenfold.sharding.explain import shown, steps_of, told
 from tenfold.sharding.keys import KeyType
 from tenfold.sharding.placing import Placing
 from tenfold.sharding.plan import ById, ByKeys, Merged, OnShard, Part, Plan, Scatter, SortKey, Staged
-from tenfold.sharding.ports import Params, Reply, Send
+from tenfold.sharding.ports import Params, Send
 from tenfold.sharding.statement import Const, Kind, Param, Text
 from tenfold.sharding.touches import Touch, Touched, sentences, touched
-from tests.sharding.plans import layout_named, plan_of
+from tests.sharding.plans import driven, layout_named, plan_of
 
 SHARDS = ("shard_0", "shard_1", "shard_2")
 # 42 is in bucket 2589, 7 in 2289 (tests/sharding/test_keys.py keeps them so).
@@ -96,7 +97,7 @@ def test_a_program_gets_the_same_tree() -> None:
         own = f"{indent}{step['does']} {step['what']}".rstrip()
         return [own, *(line for below in step["below"] for line in lines(below, indent + "  "))]
 
-    assert "\n".join(lines(steps_of(STAGED).as_json())) == told(STAGED)
+    assert "\n".join(lines(steps_of(STAGED, SQLITE).as_json())) == told(STAGED)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,14 @@ def test_a_program_gets_the_same_tree() -> None:
     ],
 )  # fmt: skip
 def test_a_parameter_has_the_number_that_it_has_for_the_caller(text: Text, expected: str) -> None:
-    assert shown(text) == expected
+    assert shown(text, SQLITE) == expected
+
+
+def test_a_text_is_read_as_its_engine_reads_it() -> None:
+    text = r"SELECT n, WEIGHT_STRING(n) AS tf_sort_0 FROM t WHERE n <> 'it\'s ?' AND m = ?"
+    assert shown(Text(text, (4,)), MYSQL) == text + "5"
+    plan = merged(text, slots=(4,), keys=(SortKey(-1, descending=False),), hidden=1)
+    assert told(plan, MYSQL).startswith("MergeSorted n\n")
 
 
 PLACING = Placing(BucketMap(1, OWNERS), layout_named("by user"), {"deposits": 1000})
@@ -118,15 +126,12 @@ PLACING = Placing(BucketMap(1, OWNERS), layout_named("by user"), {"deposits": 10
 
 def touch(plan: Plan, params: Params | None = None, holder: int | None = None) -> Touched:
     """holder: the bucket that a reservation names, if the value is held."""
-    steps = touched(plan, params, PLACING)
-    try:
-        effect = next(steps)
-        while True:
-            assert isinstance(effect, Send) and "tf_reservation" in effect.sql
-            effect = steps.send(Reply(rows=[] if holder is None else [(holder,)]))
-    except StopIteration as stop:
-        found: Touched = stop.value
-        return found
+
+    def held(sent: Send) -> list[tuple[int]]:
+        assert "tf_reservation" in sent.sql
+        return [] if holder is None else [(holder,)]
+
+    return driven(touched(plan, params, PLACING), held)
 
 
 def test_a_key_is_looked_up_as_the_statement_would() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tenfold.sharding.keys import KeyType
 from tenfold.sharding.shapes import Index, read_sqlite_shape, sqlite_key_type
-from tests.sharding.plans import run_on, shape_of
+from tests.sharding.plans import driven, shape_of
 
 # SQLite's own rules of affinity, by declared type; None: no key may be of it.
 TYPES = {
@@ -115,5 +115,6 @@ def test_indexes_are_listed_with_what_they_compare() -> None:
 
 def test_a_table_that_is_not_there_has_no_shape() -> None:
     connection = sqlite3.connect(":memory:")
-    assert run_on(connection, read_sqlite_shape("shard", "t")) is None
+    steps = read_sqlite_shape("shard", "t")
+    assert driven(steps, lambda sent: connection.execute(sent.sql, sent.params).fetchall()) is None
     connection.close()

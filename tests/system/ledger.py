@@ -16,19 +16,15 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
-import pymysql
 
-from tenfold.demo import ledger as shipped
+from tests.demo.platform import SHIPPED
 from tests.http import Answer, Client
-from tests.mariadb import ACCOUNT, on_mariadb
-from tests.mariadb import PASSWORD as DATABASE_PASSWORD
+from tests.mariadb import client, on_mariadb
 from tests.support import wait_for
 
 SHARDS = ("shard_0", "shard_1", "shard_2")
-SHIPPED = Path(str(shipped.__file__)).parent / "tenfold.toml"
 GROUP = {
     "users": "id", "user_meta": "user_id", "sessions": "user_id", "deposits": "user_id", "withdrawals": "user_id",
     "transactions": "user_id", "outbox": "user_id", "credits": "user_id",
@@ -66,9 +62,7 @@ class Ledger:
         self.root = root
         self.databases = dict(zip(SHARDS, databases, strict=False))
         if databases:
-            (root / "tenfold.toml").write_text(on_mariadb(SHIPPED.read_text(), databases))
-            (root / "password").touch(0o600)
-            (root / "password").write_text(DATABASE_PASSWORD)
+            (root / "tenfold.toml").write_text(on_mariadb(root, SHIPPED.read_text(), databases))
         self.port = free_run_of_ports(4)
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("TENFOLD_", "LEDGER_"))} | {
             "PYTHONPATH": str(site),
@@ -174,30 +168,21 @@ class Ledger:
     def rows(self, shard: str, sql: str, *params: object) -> list[tuple[Any, ...]]:
         """Rows that a shard holds, by a client of its own."""
         if self.databases:
-            with self.client(shard) as client, client.cursor() as cursor:
+            with client(self.databases[shard]) as line, line.cursor() as cursor:
                 cursor.execute(sql.replace("?", "%s"), params)
                 return list(cursor.fetchall())
         with closing(sqlite3.connect(self.root / "var" / f"{shard}.db")) as file:
             return file.execute(sql, params).fetchall()
-
-    def client(self, shard: str) -> pymysql.Connection[pymysql.cursors.Cursor]:
-        """A connection to a shard that is a MariaDB database; autocommit."""
-        address = urlsplit(self.databases[shard])
-        assert address.hostname and address.port
-        return pymysql.connect(
-            host=address.hostname, port=address.port, user=ACCOUNT, password=DATABASE_PASSWORD,
-            database=address.path.removeprefix("/"), charset="utf8mb4", autocommit=True, ssl_disabled=True,
-        )  # fmt: skip
 
     @contextmanager
     def no_credit(self, user_id: int) -> Iterator[Callable[[], None]]:
         """A user's shard takes no credit for this user; gives what lets it do so again, which the end does too."""
         home = self.home(user_id)
         if self.databases:
-            with self.client(home) as client, client.cursor() as cursor:
+            with client(self.databases[home]) as line, line.cursor() as cursor:
                 cursor.execute("BEGIN")
                 cursor.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", (user_id,))
-                yield client.rollback
+                yield line.rollback
             return
         with closing(sqlite3.connect(self.root / "var" / f"{home}.db", isolation_level=None)) as lock:
             lock.execute("BEGIN IMMEDIATE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,7 +100,7 @@ def table(findings: Mapping[str, Sequence[Finding]]) -> list[str]:
         lines.append(", ".join(shards))
         widest = max(len(one.feature) for one in found)
         for one in found:
-            word = {"ok": "ok", "note": "note", "mistake": "WRONG"}[one.level]
+            word = "WRONG" if one.level == "mistake" else one.level.value
             lines.append(f"  {word:5}  {one.feature:{widest}}  {one.said}")
             if one.remedy:
                 lines.append(f"         {'':{widest}}  Try: {one.remedy}")
@@ -108,12 +109,7 @@ def table(findings: Mapping[str, Sequence[Finding]]) -> list[str]:
 
 
 def _as_json(findings: Mapping[str, Sequence[Finding]]) -> dict[str, list[dict[str, Any]]]:
-    return {
-        shard: [
-            {"feature": one.feature, "level": one.level.value, "said": one.said, "remedy": one.remedy} for one in found
-        ]
-        for shard, found in findings.items()
-    }
+    return {shard: [asdict(one) for one in found] for shard, found in findings.items()}
 
 
 def _summary(topology: Topology, environments: tuple[str, ...]) -> str:

@@ -13,8 +13,9 @@ from tenfold.cli.options import Invocation, common
 from tenfold.errors import StatementError
 
 if TYPE_CHECKING:
+    from tenfold.sharding.execute import Executor
     from tenfold.sharding.explain import Step
-    from tenfold.sharding.ports import Params
+    from tenfold.sharding.ports import Params, Steps
     from tenfold.sharding.statement import Statement
     from tenfold.sharding.touches import Touched
     from tenfold.topology.model import Topology
@@ -45,7 +46,7 @@ def explain(run: Invocation, sql: str, given: tuple[str, ...]) -> None:
     shard it would be. A statement that cannot be carried out is refused here as it would be there, with the rewrite
     that works, and exit code 1.
     """
-    found = explained(run.topology(), sql, given)
+    found = _explained(run.topology(), sql, given)
     touched = found.touched
     run.result(
         {
@@ -71,22 +72,27 @@ def sentences(found: Explained) -> Iterator[str]:
     yield from touches.sentences(found.touched, found.shards)
 
 
-def explained(topology: Topology, sql: str, given: Sequence[str] = ()) -> Explained:
-    """Plan a statement and find its shards. Raises RoutingError for one that is refused, NodeError without a shard."""
+def _explained(topology: Topology, sql: str, given: Sequence[str]) -> Explained:
     from tenfold.sharding.catalog import load
     from tenfold.sharding.engine.router import new_executor, one_off_runner
+
+    with one_off_runner(topology, mode="ro") as runner:
+        executor = new_executor(runner.run(load(topology)), topology)
+        return runner.run(explaining(executor, topology.database.pull_rows, sql, given))
+
+
+def explaining(executor: Executor, pull_rows: int, sql: str, given: Sequence[str] = ()) -> Steps[Explained]:
+    """Plan a statement and find its shards. Raises RoutingError for one that is refused, NodeError without a shard."""
     from tenfold.sharding.explain import steps_of
     from tenfold.sharding.statement import parse
     from tenfold.sharding.touches import touched
 
-    with one_off_runner(topology, mode="ro") as runner:
-        catalog = runner.run(load(topology))
-        executor = new_executor(catalog, topology)
-        plan = runner.run(executor.plan(sql))
-        params = parameters(parse(sql, catalog.layout.dialect), given) if given else None
-        where = runner.run(touched(plan, params, executor.placing))
-    pulls = topology.database.pull_rows if plan.staged and not where.whole else 0
-    return Explained(steps_of(plan), where, catalog.layout.shards, pulls)
+    layout = executor.layout
+    plan = yield from executor.plan(sql)
+    params = parameters(parse(sql, layout.dialect), given) if given else None
+    where = yield from touched(plan, params, executor.placing)
+    pulls = pull_rows if plan.staged and not where.whole else 0
+    return Explained(steps_of(plan, layout.dialect), where, layout.shards, pulls)
 
 
 def parameters(statement: Statement, given: Sequence[str]) -> Params:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenfold.cli.options import Invocation, common
+from tenfold.cli.status import table
 
 if TYPE_CHECKING:
     from tenfold.sharding.engine.status import ShardStatus, Status
@@ -42,16 +43,7 @@ def lines(found: Status) -> list[str]:
     rows = [COLUMNS, *(_cells(one) for one in found.shards)]
     # What nobody has (SQLite has no connections and no replicas) is left out.
     kept = [n for n in range(len(COLUMNS)) if any(row[n] != UNKNOWN for row in rows[1:])]
-    rows = [tuple(row[n] for n in kept) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(kept))]
-    told = [
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    told += ["", _totals(found)]
+    told = [*table([tuple(row[n] for n in kept) for row in rows]), "", _totals(found)]
     for one in found.shards:
         if one.failure is not None:
             told += [f"error: {one.failure}", *([f"Try: {one.failure.hint}"] if one.failure.hint else [])]

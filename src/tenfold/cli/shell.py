@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tenfold.cli.rows import Printer
     from tenfold.sharding.engine.async_database import AsyncDatabase, AsyncTransaction
     from tenfold.sharding.layout import Layout
+    from tenfold.sharding.ports import Steps
     from tenfold.topology.model import Topology
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class Shell:
         self.topology: Topology = run.topology()
         self._tsv = tsv
         self._loop = Background()
-        self._open: tuple[AsyncExitStack, AsyncTransaction] | None = None
+        self._open: tuple[AbstractAsyncContextManager[AsyncTransaction], AsyncTransaction] | None = None
 
     def __enter__(self) -> Shell:
         from tenfold.sharding.engine.async_database import connect_async
@@ -65,16 +66,14 @@ class Shell:
     @property
     def layout(self) -> Layout:
         """Which table lives where."""
-        from tenfold.sharding.layout import layout_of
-
-        return layout_of(self.topology.database, self.topology.catalog_shard)
+        return self._db.executor.layout
 
     @property
     def in_transaction(self) -> bool:
         """Whether BEGIN was said and its end not yet."""
         return self._open is not None
 
-    def obey_all(self, lines: Iterable[str], *, each_ends: bool) -> int:
+    def obey_all(self, lines: Iterable[str], *, each_ends: bool) -> None:
         """Run everything in a text that comes in lines; the first error ends it. Raises what the statement raises.
 
         each_ends  whether a line that is no whole statement ends there all the same
@@ -88,23 +87,22 @@ class Shell:
             for statement in statements:
                 self.obey(statement)
             if each_ends:
-                rest = self._finish(rest)
+                self._finish(rest)
+                rest = ""
         self._finish(rest)
         if self.in_transaction:
             self.drop()
             raise StatementError(
                 "the text ends inside a transaction, which was rolled back", hint="end it with COMMIT;"
             )
-        return 0
 
-    def _finish(self, rest: str) -> str:
+    def _finish(self, rest: str) -> None:
         """Run what no semicolon ended."""
         engine = self.topology.database.engine
         if is_open(rest, engine):
             raise StatementError("the text ends inside a quote or a comment", hint="close it")
         if not is_blank(rest, engine):
             self.obey(rest.strip())
-        return ""
 
     def obey(self, statement: str) -> None:
         """Run one statement and print its answer. Raises TenfoldError; KeyboardInterrupt once it is stopped."""
@@ -122,7 +120,7 @@ class Shell:
 
     def command(self, line: str) -> bool:
         r"""Obey a line that begins with a backslash; → False for \q. Raises StatementError for an unknown one."""
-        from tenfold.cli.explain import explained, sentences
+        from tenfold.cli.explain import explaining, sentences
 
         word, _, rest = line.strip().partition(" ")
         rest = rest.strip().rstrip(";")
@@ -141,30 +139,28 @@ class Shell:
         elif word == "\\d":
             self._describe(rest)
         elif word == "\\explain" and rest:
-            for sentence in sentences(explained(self.topology, rest)):
+            found = self._asked(explaining(self._db.executor, self.topology.database.pull_rows, rest))
+            for sentence in sentences(found):
                 click.echo(sentence)
         else:
             raise StatementError(f"there is no command {word}", hint="\\? lists them")
         return True
 
     def drop(self) -> None:
-        """Roll an open transaction back."""
-        held, self._open = self._open, None
-        if held is not None:
-            gone = asyncio.CancelledError()
-
-            async def leave() -> None:
-                await held[0].__aexit__(asyncio.CancelledError, gone, None)
-
-            self._wait(leave())
+        """Give an open transaction up, with its connection: a statement may still run there."""
+        if self._open is not None:
+            self._wait(self._leave(asyncio.CancelledError()))
 
     def _describe(self, table: str) -> None:
         from tenfold.cli.describe import columns, tables
 
-        names, rows = columns(self.topology, self.layout, table) if table else tables(self.layout)
+        names, rows = self._asked(columns(self.layout, table)) if table else tables(self.layout)
         printer = self._printer()
         printer.head(names)
         printer.rows(rows)
+
+    def _asked(self, steps: Steps[T]) -> T:
+        return self._wait(self._db.runner.run(steps))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(work)
@@ -173,17 +169,19 @@ class Shell:
         if what is Turn.BEGIN:
             if self._open is not None:
                 raise StatementError("a transaction is open already", hint="COMMIT; or ROLLBACK; first")
-            stack = AsyncExitStack()
-            self._open = stack, await stack.enter_async_context(self._db.transaction())
-            return
-        if self._open is None:
+            block = self._db.transaction()
+            self._open = block, await block.__aenter__()
+        elif self._open is None:
             raise StatementError("no transaction is open", hint="BEGIN; opens one")
-        (stack, _), self._open = self._open, None
-        if what is Turn.COMMIT:
-            await stack.aclose()
-            return
-        with suppress(_Undone):
-            await stack.__aexit__(_Undone, _Undone(), None)
+        else:
+            await self._leave(None if what is Turn.COMMIT else _Undone())
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """Leave the block of the open transaction by `error`: none commits it, a cancellation gives it up with its
+        connection, any other rolls it back."""
+        held, self._open = self._open, None
+        if held is not None:
+            await held[0].__aexit__(type(error) if error else None, error, None)
 
     async def _answer(self, statement: str) -> None:
         started_s = asyncio.get_running_loop().time()

@@ -13,7 +13,7 @@ from tenfold.cli.options import Invocation, common
 @click.option("--execute", "-e", "texts", multiple=True, metavar="SQL", help="Run this and end; may be repeated.")
 @click.option("--tsv", is_flag=True, help="Print columns with tabs between, NULL as \\N.")
 @common
-def sql(run: Invocation, texts: tuple[str, ...], tsv: bool) -> int:
+def sql(run: Invocation, texts: tuple[str, ...], tsv: bool) -> None:
     """Type SQL, or pipe it in, and have it answered as if all shards were one database.
 
     Ends at the first error, with its exit code, unless it is typed. With --json each row is one line of JSON, in
@@ -25,10 +25,10 @@ def sql(run: Invocation, texts: tuple[str, ...], tsv: bool) -> int:
 
     with Shell(run, tsv) as shell:
         if texts:
-            return shell.obey_all([*(f"{text}\n" for text in texts)], each_ends=True)
-        if sys.stdin.isatty():
+            shell.obey_all([f"{text}\n" for text in texts], each_ends=True)
+        elif sys.stdin.isatty():
             from tenfold.cli.terminal import converse
 
             converse(shell)
-            return 0
-        return shell.obey_all(sys.stdin, each_ends=False)
+        else:
+            shell.obey_all(sys.stdin, each_ends=False)

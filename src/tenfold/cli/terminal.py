@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from tenfold.cli.shell import Shell, tell
-from tenfold.cli.sqltext import is_blank, is_open, is_secret, split
+from tenfold.cli.sqltext import is_blank, is_secret, split
 from tenfold.errors import TenfoldError
 
 LONGEST_HISTORY = 2000
@@ -50,7 +50,7 @@ def _turn(shell: Shell, name: str, typed: str) -> str | None:
     for statement in statements:
         if not _ran(shell, statement):
             break
-    return rest if is_open(rest, engine) or not is_blank(rest, engine) else ""
+    return "" if is_blank(rest, engine) else rest
 
 
 def _prompt(name: str, shell: Shell, rest: str) -> str:

@@ -28,9 +28,9 @@ from tenfold.sharding.catalog import (
 )
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.keys import bucket_of
-from tenfold.sharding.layout import Grouped, GroupTable, Layout, group_mistakes, group_table, layout_of
+from tenfold.sharding.layout import Grouped, GroupTable, Layout, group_table, layout_of
 from tenfold.sharding.ports import Begin, Chance, Commit, Send, SendMany, Steps
-from tenfold.sharding.requirements import judge_together
+from tenfold.sharding.requirements import GALERA, judge_together
 from tenfold.sharding.reserve import KEPT, RESERVE, claim_of
 from tenfold.sharding.schema import read_shape
 from tenfold.sharding.schemarules import table_mistakes
@@ -93,12 +93,9 @@ def _shapes(layout: Layout) -> Steps[dict[tuple[str, str], TableShape]]:
 
 
 def _refuse(layout: Layout, shapes: dict[tuple[str, str], TableShape]) -> None:
-    mistakes = []
-    for (_, name), shape in shapes.items():
-        placed = layout.tables[name]
-        if isinstance(placed, Grouped):
-            mistakes += group_mistakes(placed, shape)
-        mistakes += table_mistakes(layout, placed, shape)
+    mistakes = [
+        line for (_, name), shape in shapes.items() for line in table_mistakes(layout, layout.tables[name], shape)
+    ]
     if mistakes:
         raise ConfigError("\n".join(dict.fromkeys(mistakes)))
 
@@ -107,8 +104,7 @@ def _refuse_galera(layout: Layout) -> Steps[None]:
     clusters = {}
     if layout.dialect is MYSQL:
         for shard in layout.shards:
-            # Empty where the server replicates to nobody, and no row at all where it could not.
-            rows = (yield Send(shard, "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")).rows
+            rows = (yield Send(shard, GALERA)).rows
             clusters[shard] = rows[0][1] if rows else ""
     mistakes = judge_together(clusters)
     if mistakes:

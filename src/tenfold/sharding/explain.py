@@ -12,6 +12,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
+from tenfold.sharding.dialects import SQLITE, Dialect
 from tenfold.sharding.plan import (
     AnyShard,
     ById,
@@ -31,11 +32,10 @@ from tenfold.sharding.plan import (
     SortKey,
     Staged,
 )
+from tenfold.sharding.shapes import OWN_PREFIX
 from tenfold.sharding.statement import Const, Source, Text
 
 STAR = "*"
-OWN = "tf_"
-"""What Tenfold's own names in a text begin with; nobody asked for them, so they are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +61,20 @@ class Step:
         return {"does": self.does, "what": self.what, "below": [step.as_json() for step in self.below]}
 
 
-def told(plan: Plan) -> str:
+def told(plan: Plan, dialect: Dialect = SQLITE) -> str:
     """The plan in a few lines that a reader can check by eye."""
-    return "\n".join(steps_of(plan).lines())
+    return "\n".join(steps_of(plan, dialect).lines())
 
 
-def steps_of(plan: Plan) -> Step:
+def steps_of(plan: Plan, dialect: Dialect) -> Step:
     """The plan as a tree. Of a SELECT on several shards it ends in what makes one answer of theirs."""
     if plan.merged:
-        return _merged(plan.route, plan.merged)
+        return _merged(plan.route, plan.merged, dialect)
     if plan.staged and isinstance(plan.route, ByKey):
         whole = Step("Send", plan.sql)
-        return _route(plan.route, below=(whole, Step("IfApart", "", (_staged(plan.staged),))))
+        return _route(plan.route, below=(whole, Step("IfApart", "", (_staged(plan.staged, dialect),))))
     if plan.staged:
-        return _staged(plan.staged)
+        return _staged(plan.staged, dialect)
     before: list[Step] = []
     if plan.inserting:
         before += _inserting(plan.inserting)
@@ -89,8 +89,8 @@ def steps_of(plan: Plan) -> Step:
     )
 
 
-def _merged(route: Route, merged: Merged) -> Step:
-    text = shown(merged.text)
+def _merged(route: Route, merged: Merged, dialect: Dialect) -> Step:
+    text = shown(merged.text, dialect)
     if merged.limit is not None:
         both = [source for source in (merged.limit, merged.offset) if source is not None]
         text += f" LIMIT {_sum(both)}"
@@ -98,7 +98,7 @@ def _merged(route: Route, merged: Merged) -> Step:
     if merged.folds:
         return Step("AddUp", ", ".join(merged.folds), (step,))
     if merged.keys:
-        named = _columns(merged.text.sql)
+        named = _columns(merged.text.sql, dialect)
         step = Step("MergeSorted", ", ".join(_sort_key(key, named) for key in merged.keys), (step,))
     if merged.limit is None and merged.offset is None:
         return step
@@ -109,8 +109,9 @@ def _merged(route: Route, merged: Merged) -> Step:
 
 def _sum(sources: list[Source]) -> str:
     """What each shard's limit is: a number where all are written in the text."""
-    if all(isinstance(source, Const) and isinstance(source.value, int) for source in sources):
-        return str(sum(source.value for source in sources if isinstance(source, Const)))  # type: ignore[misc]
+    written = [s.value for s in sources if isinstance(s, Const) and isinstance(s.value, int)]
+    if len(written) == len(sources):
+        return str(sum(written))
     return " + ".join(source_said(source) for source in sources)
 
 
@@ -122,23 +123,19 @@ def _sort_key(key: SortKey, named: list[str]) -> str:
     return f"{name} DESC" if key.descending else name
 
 
-def _columns(sql: str) -> list[str]:
+def _columns(sql: str, dialect: Dialect) -> list[str]:
     """Names of the columns that a SELECT gives; empty for what does not parse by itself."""
     try:
-        tree = sqlglot.parse_one(sql, dialect=_dialect(sql))
+        tree = sqlglot.parse_one(sql, dialect=dialect.engine)
     except SqlglotError:
         return []
     return [STAR if item.is_star else _column(item) for item in tree.selects] if isinstance(tree, exp.Query) else []
 
 
-def _dialect(sql: str) -> str:
-    return "mysql" if "`" in sql else "sqlite"
-
-
 def _column(item: exp.Expr) -> str:
-    """A column by its own name; one that Tenfold added, by what it is computed from."""
+    """A column by its own name; one that Tenfold added and nobody asked for, by what it is computed from."""
     name = item.alias_or_name
-    if name and not name.startswith(OWN):
+    if name and not name.startswith(OWN_PREFIX):
         return name
     inner = item.unalias()
     # On MySQL texts are merged by the bytes that order them; who reads the plan thinks of the column.
@@ -147,15 +144,17 @@ def _column(item: exp.Expr) -> str:
     return inner.name if isinstance(inner, exp.Column) else inner.sql()
 
 
-def _staged(staged: Staged) -> Step:
-    parts = tuple(Step("Fill", part.table, tuple(_part(part))) for part in staged.parts)
-    return Step("Staged", f"on {staged.home}" if staged.home else "", (*parts, Step("Finish", shown(staged.final))))
+def _staged(staged: Staged, dialect: Dialect) -> Step:
+    parts = tuple(Step("Fill", part.table, tuple(_part(part, dialect))) for part in staged.parts)
+    return Step(
+        "Staged", f"on {staged.home}" if staged.home else "", (*parts, Step("Finish", shown(staged.final, dialect)))
+    )
 
 
-def _part(part: Part) -> Iterator[Step]:
+def _part(part: Part, dialect: Dialect) -> Iterator[Step]:
     if part.among:
-        yield Step("Among", f"{part.among.column} of {shown(part.among.text)}")
-    text = shown(part.text)
+        yield Step("Among", f"{part.among.column} of {shown(part.among.text, dialect)}")
+    text = shown(part.text, dialect)
     yield _sent(part.where, f"{text} AND {part.among.column} IN (…)" if part.among else text)
 
 
@@ -203,7 +202,7 @@ def _where(route: Route, of_rows: bool) -> str:
         case ByKey():
             return " = ".join(map(source_said, route.sources))
         case ByKeys():
-            return "of the rows" if of_rows else ", ".join(map(source_said, route.sources))
+            return ", ".join(map(source_said, route.sources))
         case ById():
             otherwise = "all shards" if route.scatters else "refused"
             return f"{source_said(route.source)} (not one of Tenfold's: {otherwise})"
@@ -227,13 +226,13 @@ def value_said(value: object) -> str:
     return "NULL" if value is None else repr(value)
 
 
-def shown(text: Text) -> str:
+def shown(text: Text, dialect: Dialect) -> str:
     """A text that Tenfold cut, on one line, each `?` with the number that the parameter has in the caller's own."""
     if text.slots is None:
         return text.sql
     slots = iter(text.slots)
     try:
-        tokens = sqlglot.tokenize(text.sql, dialect=_dialect(text.sql))
+        tokens = sqlglot.tokenize(text.sql, dialect=dialect.engine)
     except SqlglotError:
         return text.sql
     pieces, done = [], 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from tenfold.sharding.dialects import MYSQL
 
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
 OLDEST_SQLITE = (3, 35)  # RETURNING
@@ -92,7 +94,7 @@ class FileFacts:
     file_system: str
     free_bytes: int
     unwritable: tuple[str, ...] = ()
-    open_to_all: bool = field(default=False)
+    open_to_all: bool = False
 
 
 _GRANT = re.compile(r"(?i)^GRANT (?P<what>.+?) ON (?:TABLE )?(?P<where>\S+?) TO ")
@@ -161,7 +163,7 @@ def _essential(facts: ServerFacts) -> Iterator[Finding]:
     if stored != "utf8mb4":
         yield Finding(
             "new tables", Level.NOTE, f"hold {stored}, not every letter",
-            f"ALTER DATABASE {_quoted(facts.database)} CHARACTER SET utf8mb4",
+            f"ALTER DATABASE {MYSQL.quoted(facts.database)} CHARACTER SET utf8mb4",
         )  # fmt: skip
     engine = facts.variables.get("default_storage_engine", "")
     yield _finding(
@@ -181,10 +183,6 @@ def _essential(facts: ServerFacts) -> Iterator[Finding]:
 
 
 _PINS = "something between (a proxy, init_connect) changes what Tenfold sets; connect to the server itself"
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _number(facts: ServerFacts, name: str) -> int:
@@ -210,7 +208,7 @@ def _capacity(facts: ServerFacts) -> Iterator[Finding]:
 
 def _features(facts: ServerFacts) -> Iterator[Finding]:
     """What some feature needs; without it that feature alone is missing."""
-    whom, database = facts.account, _quoted(facts.database)
+    whom, database = facts.account, MYSQL.quoted(facts.database)
     joins = "temporary table" not in facts.refused
     yield _finding(
         "joins over shards", joins, "CREATE TEMPORARY TABLES " + ("granted" if joins else "denied"),
@@ -257,6 +255,11 @@ def _durability(facts: ServerFacts) -> Iterator[Finding]:
     if facts.is_on("wsrep_on"):
         yield Finding("Galera", Level.NOTE, "this node replicates to others of its cluster",
                       "let the url name one node, or an address that fails over")  # fmt: skip
+
+
+GALERA = "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'"
+"""Asks a server which Galera cluster it is in: (name, id); an empty id where it replicates to nobody, and no row where
+it could not."""
 
 
 def judge_together(clusters: Mapping[str, str]) -> list[str]:

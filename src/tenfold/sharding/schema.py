@@ -11,4 +11,4 @@ from tenfold.sharding.shapes import TableShape, read_sqlite_shape
 def read_shape(shard: str, table: str, dialect: Dialect) -> Steps[TableShape | None]:
     """Ask a shard for the shape of `table`; None when it has no such table."""
     read = read_mysql_shape if dialect is MYSQL else read_sqlite_shape
-    return (yield from read(shard, table))
+    return read(shard, table)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tenfold.sharding.dialects import MYSQL
-from tenfold.sharding.layout import Grouped, Layout, Pinned, Placed
+from tenfold.sharding.layout import Grouped, Layout, Pinned, Placed, group_mistakes
 from tenfold.sharding.shapes import Column, ForeignKey, Index, TableShape
 
 _HARMLESS = {"NO ACTION", "RESTRICT"}
 
 
 def table_mistakes(layout: Layout, placed: Placed, shape: TableShape) -> list[str]:
-    """Why a table cannot live where the file puts it, whatever its shard key: lines in the words of the file."""
+    """Why a table cannot live where the file puts it: lines in the words of the file."""
     here = _where(placed)
-    found = [line for key in shape.foreign_keys for line in _foreign_mistakes(layout, placed, key, here)]
+    found = group_mistakes(placed, shape) if isinstance(placed, Grouped) else []
+    found += [line for key in shape.foreign_keys for line in _foreign_mistakes(layout, placed, key, here)]
     if shape.dialect is MYSQL and shape.storage.lower() not in ("innodb", ""):
         found.append(
             f"{here}: its storage engine is {shape.storage}, which has no transactions; "
@@ -107,6 +108,7 @@ def _column_differences(name: str, one: Column, other: Column) -> Iterator[str]:
         ("the collation", one.collation, other.collation),
         ("the default", one.default or "none", other.default or "none"),
         ("whether it may be NULL", _yes(one.nullable), _yes(other.nullable)),
+        ("whether it is computed", _yes(one.generated), _yes(other.generated)),
     ):
         if here != there:
             yield f"{what} of {name} ({here or 'none'} and {there or 'none'})"

@@ -73,10 +73,11 @@ def touched(plan: Plan, params: Params | None, placing: Placing) -> Steps[Touche
 def _inserted(plan: Plan, params: Params | None, placing: Placing, found: Touched) -> None:
     assert plan.inserting is not None  # noqa: S101
     kind, copying = plan.inserting.table.key_type, plan.inserting.copying
-    keys = [row.key for row in plan.inserting.rows] + ([copying.key] if copying else [])
+    keys = [row.key for row in plan.inserting.rows]
     if copying and copying.key is None:
         found.shards += placing.layout.shards
-        keys.remove(None)
+    elif copying:
+        keys.append(copying.key)
     for source in (*keys, *plan.inserting.others):
         if source is None or (_is_known(source, params) and _value(source, params) is None):
             found.keys.append(Touch("the id that Tenfold draws"))

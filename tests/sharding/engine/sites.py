@@ -8,17 +8,17 @@ from contextlib import closing, contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pymysql
 
 import tenfold
+from tenfold.sharding.catalog import load
 from tenfold.sharding.engine.initialise import Initialised, initialise
-from tenfold.sharding.engine.router import read_topology
+from tenfold.sharding.engine.router import one_off_runner, read_topology
 from tenfold.sharding.engine.sweeper import sweep
 from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.topology.model import Topology
-from tests.mariadb import ACCOUNT, PASSWORD, Server, fresh_databases
+from tests.mariadb import PASSWORD, Server, client, fresh_databases
 
 SCHEMA = (
     "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, name TEXT)",
@@ -109,7 +109,7 @@ class Site:
     def look(self, shard: str, sql: str, params: Sequence[Any] = ()) -> list[Any]:
         """Run SQL with `?` on one shard by a client of its own, past Tenfold; committed."""
         if self.engine == "mysql":
-            with self.client(shard) as client, client.cursor() as cursor:
+            with self.client(shard) as line, line.cursor() as cursor:
                 cursor.execute(sql.replace("%", "%%").replace("?", "%s") if params else sql, list(params) or None)
                 return list(cursor.fetchall())
         with closing(sqlite3.connect(self.path(shard), timeout=5, isolation_level=None)) as connection:
@@ -117,18 +117,7 @@ class Site:
 
     def client(self, shard: str) -> pymysql.Connection[pymysql.cursors.Cursor]:
         """A bare connection to a MariaDB shard, as the application's account; autocommit."""
-        address = urlsplit(self.urls[shard])
-        assert address.hostname and address.port
-        return pymysql.connect(
-            host=address.hostname,
-            port=address.port,
-            user=ACCOUNT,
-            password=PASSWORD,
-            database=address.path.removeprefix("/"),
-            charset="utf8mb4",
-            autocommit=True,
-            ssl_disabled=True,  # to make a context takes longer than all the rest
-        )
+        return client(self.urls[shard])
 
     def look_everywhere(self, sql: str, params: Sequence[Any] = ()) -> dict[str, list[Any]]:
         return {shard: self.look(shard, sql, params) for shard in self.shards}
@@ -154,10 +143,12 @@ class Site:
         texts = (f"a{number}@example.org" for number in count())
         return next(islice((t for t in texts if bucket_of(t, KeyType.TEXT) in owned), nth, None))
 
-    def sweep(self) -> int:
-        """Settle everything unfinished, however young."""
-        with self.connect() as db:
-            return sweep(self.topology(), db._catalog, older_than_s=-1.0)  # type: ignore[arg-type]
+    def sweep(self, older_than_s: float = -1.0) -> int:
+        """Settle everything unfinished, however young unless said otherwise."""
+        topology = self.topology()
+        with one_off_runner(topology) as runner:
+            catalog = runner.run(load(topology))
+        return sweep(topology, catalog, older_than_s=older_than_s)
 
     def violations(self) -> list[str]:
         """How rows and reservations of users.email break the invariant of `reserve`; empty when they do not."""

@@ -15,6 +15,7 @@ import pytest
 import tenfold
 from tenfold.errors import ConstraintError, CrossShardError, NodeError, PlatformError, PoolTimeout
 from tests.sharding.engine.sites import Site
+from tests.support import wait_in_task
 
 DEPOSIT = "INSERT INTO deposits (user_id, amount) VALUES (?, ?)"
 SIGN_UP = "INSERT INTO users (id, email) VALUES (?, ?)"
@@ -140,10 +141,10 @@ def test_a_cancelled_wait_for_a_connection_takes_none_away(site: Site) -> None:
     site.write(settings="pool_size = 1\npool_wait_s = 5.0")
 
     async def body(db: tenfold.AsyncDatabase) -> None:
-        busy = asyncio.create_task(db.execute(SLOW.format(steps=300_000), (1,)))
-        await asyncio.sleep(0.02)
+        busy = asyncio.create_task(db.execute(SLOW.format(steps=2_000_000), (1,)))
+        await wait_in_task(lambda: db.pools()["shard_0"].in_use, "the only connection is busy")
         waiting = [asyncio.create_task(db.execute("SELECT 1")) for _ in range(10)]
-        await asyncio.sleep(0.02)
+        await wait_in_task(lambda: db.pools()["shard_0"].waiting == 10, "all wait for it")
         for task in waiting[::2]:
             task.cancel()
         await busy

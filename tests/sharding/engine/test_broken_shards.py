@@ -10,7 +10,6 @@ import sys
 import tempfile
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import tenfold
 from tenfold.errors import NodeDown, NodeError, PoolTimeout
 from tests.sharding.engine.sites import Site
+from tests.support import wait_for
 
 DEPOSIT = "INSERT INTO deposits (user_id, amount) VALUES (?, ?)"
 SIGN_UP = "INSERT INTO users (id, email) VALUES (?, ?)"
@@ -245,7 +245,7 @@ def test_more_statements_than_connections_wait_and_then_say_so(site: Site) -> No
         reading.wait()
         waiting = threading.Thread(target=db.execute, args=(DEPOSIT, (key, 1)))
         waiting.start()
-        time.sleep(0.05)
+        wait_for(lambda: db.pools()["shard_1"].in_use == 2, "both connections are out")
         with pytest.raises(PoolTimeout, match=r"all 2 connections to shard_1 were busy for 0\.3 s") as caught:
             db.execute("SELECT * FROM deposits WHERE user_id = ?", (key,))
         assert caught.value.retryable and "pool_size" in caught.value.hint

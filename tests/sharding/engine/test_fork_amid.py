@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,32 +19,10 @@ from tenfold.sharding.engine.errand import Session
 from tenfold.sharding.engine.pools import Pool, Source
 from tenfold.sharding.poolrules import Rules
 from tenfold.sharding.ports import Begin, Commit, Driver, Send, Steps
-from tests.mariadb import Server
-from tests.sharding.engine.sites import Site, mariadb_site
+from tests.sharding.engine.running import in_use
+from tests.sharding.engine.sites import Site
 
 DEPOSIT = "INSERT INTO deposits (user_id, amount) VALUES (?, ?)"
-FREE = {"shard_0": 0, "shard_1": 0, "shard_2": 0}
-
-
-@pytest.fixture(scope="module")
-def kept(three_servers: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Three MariaDB shards, for all tests of this file."""
-    with mariadb_site(tmp_path_factory.mktemp("kept") / "site", three_servers) as found:
-        yield found.set_up()
-
-
-@pytest.fixture
-def emptied(kept: Site) -> Site:
-    """Three MariaDB shards with empty tables."""
-    kept.look_everywhere("DELETE FROM deposits")
-    return kept
-
-
-def home_of(request: pytest.FixtureRequest, engine: str) -> Site:
-    """Three shards with empty tables."""
-    found = request.getfixturevalue("site" if engine == "sqlite" else "emptied")
-    assert isinstance(found, Site)
-    return found
 
 
 def forked() -> int:
@@ -68,21 +46,17 @@ def fine(child: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def in_use(db: tenfold.Database | tenfold.AsyncDatabase) -> dict[str, int]:
-    return {shard: counted.in_use for shard, counted in db.pools().items()}
-
-
 @pytest.mark.parametrize(
-    ("engine", "way"),
+    ("home", "way"),
     [
         ("sqlite", "leaves by an error"),  # one suffices, as a fork waits a second for an open file
         ("mysql", "leaves by an error"),
         ("mysql", "leaves as usual"),
         ("mysql", "goes on"),
     ],
+    indirect=["home"],
 )
-def test_a_transaction_is_ended_by_the_parent_alone(request: pytest.FixtureRequest, engine: str, way: str) -> None:
-    home = home_of(request, engine)
+def test_a_transaction_is_ended_by_the_parent_alone(home: Site, way: str) -> None:
     key = home.key("shard_1")
     child = -1
     with home.connect() as db:
@@ -104,17 +78,19 @@ def test_a_transaction_is_ended_by_the_parent_alone(request: pytest.FixtureReque
         except NodeError as error:
             refused = "is the parent's" in str(error) and way != "leaves by an error"
         if child == 0:
-            end_of(lambda: refused and in_use(db) == FREE and db.execute("SELECT COUNT(*) FROM posts").scalar() == 0)
-        assert in_use(db) == FREE and not refused
+            end_of(
+                lambda: refused and in_use(db.pools()) == 0 and db.execute("SELECT COUNT(*) FROM posts").scalar() == 0
+            )
+        assert in_use(db.pools()) == 0 and not refused
         assert home.look("shard_1", "SELECT amount FROM deposits ORDER BY amount") == [(1,), (3,)]
 
 
 @pytest.mark.parametrize(
-    ("engine", "way"),
+    ("home", "way"),
     [("sqlite", "reads on"), ("mysql", "closes it"), ("mysql", "forgets it"), ("mysql", "reads on")],
+    indirect=["home"],
 )
-def test_a_stream_is_read_and_ended_by_the_parent_alone(request: pytest.FixtureRequest, engine: str, way: str) -> None:
-    home = home_of(request, engine)
+def test_a_stream_is_read_and_ended_by_the_parent_alone(home: Site, way: str) -> None:
     keys = [home.key(shard) for shard in home.shards]
     with home.connect() as db:
         db.executemany(DEPOSIT, [(key, amount) for key in keys for amount in range(1, 4000)])
@@ -138,12 +114,12 @@ def test_a_stream_is_read_and_ended_by_the_parent_alone(request: pytest.FixtureR
                     except NodeError as error:
                         refused = "is the parent's" in str(error)
                 there = db.execute("SELECT COUNT(*) FROM deposits WHERE user_id = ?", (keys[0],)).scalar()
-                return refused and there == 3999 and in_use(db) == FREE
+                return refused and there == 3999 and in_use(db.pools()) == 0
 
             end_of(checks)
         assert fine(child)
         assert [row[0] for row in rows] == [amount for amount in range(2, 4000) for _ in range(3)]
-        assert in_use(db) == FREE
+        assert in_use(db.pools()) == 0
 
 
 def test_a_session_that_the_child_aborts_is_the_parents(site: Site) -> None:
@@ -165,7 +141,7 @@ def test_a_session_that_the_child_aborts_is_the_parents(site: Site) -> None:
 
             def checks() -> bool:
                 db.runner.abort(session)
-                return in_use(db) == FREE and not session.open and driver._connection.in_transaction
+                return in_use(db.pools()) == 0 and not session.open and driver._connection.in_transaction
 
             end_of(checks)
         assert fine(child)
@@ -199,10 +175,10 @@ def test_in_the_child_of_a_task_nothing_of_its_transaction_or_stream_is_touched(
             except ZeroDivisionError:
                 await rows.close()
             if child == 0:
-                end_of(lambda: refused and in_use(db) == FREE)
+                end_of(lambda: refused and in_use(db.pools()) == 0)
             assert [row[0] async for row in rows] == list(range(2, 4000))
             await asyncio.sleep(0)
-            assert in_use(db) == FREE
+            assert in_use(db.pools()) == 0
 
     asyncio.run(main())
     found = emptied.look("shard_1", "SELECT amount FROM deposits WHERE amount > 4000 ORDER BY amount")

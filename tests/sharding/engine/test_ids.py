@@ -13,15 +13,13 @@ from tenfold.errors import NodeDown, NodeError, StatementError
 from tenfold.sharding.catalog import on_the_catalog
 from tenfold.sharding.dialects import MYSQL, SQLITE
 from tenfold.sharding.engine.mysql import MysqlDriver
-from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.sqlite import SqliteDriver
 from tenfold.sharding.idlease import WINDOW_S, Ids
 from tenfold.sharding.ids import BASE_S, SEQUENCES, WORKERS, IdSource, Window, id_bucket, id_second
 from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.sharding.ports import Chance, Drawn, Driver, Effect, Send, Steps
 from tenfold.sharding.reserve import Transaction
-from tenfold.topology.addresses import mysql_address
-from tests.mariadb import PASSWORD, Server, fresh_databases
+from tests.mariadb import Server, fresh_databases, options_of
 from tests.sharding.engine.sites import Site
 
 T0 = BASE_S + 1_000_000.0
@@ -192,8 +190,7 @@ def test_two_threads_that_extend_at_once_keep_their_worker_though_mariadb_counts
     three_servers: list[Server],
 ) -> None:
     with fresh_databases(three_servers, 1) as databases:
-        host, port, user, database = mysql_address(databases[0])
-        driver = MysqlDriver(MysqlOptions("shard_0", host, port, user, database, PASSWORD.encode()))
+        driver = MysqlDriver(options_of(databases[0]))
         for statement in on_the_catalog(MYSQL).values():
             driver.execute(statement, ())
         catalog = Catalog(driver)

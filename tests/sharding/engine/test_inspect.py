@@ -51,6 +51,16 @@ def test_shards_that_differ_are_named_with_the_column(site: Site) -> None:
     assert len(found.mistakes) == 2 and found.reachable
 
 
+def test_a_column_that_one_shard_computes_and_another_stores_is_a_difference(site: Site) -> None:
+    site.look("shard_0", "ALTER TABLE users ADD COLUMN shout TEXT AS (upper(name))")
+    for shard in ("shard_1", "shard_2"):
+        site.look(shard, "ALTER TABLE users ADD COLUMN shout TEXT")
+    lines = inspect(site.topology()).mistakes
+    assert [line for line in lines if "whether it is computed of shout (yes and no)" in line] == lines and len(
+        lines
+    ) == 2
+
+
 def test_a_file_that_is_no_database_is_a_note(site: Site) -> None:
     site.path("shard_1").write_bytes(b"not a database at all" * 100)
     found = inspect(site.topology())

@@ -1,14 +1,13 @@
-"""The driver on real MariaDB servers: values, transactions, limits, and servers that break. Edge."""
+"""The driver on real MariaDB servers: values, transactions, limits, rows that come as they are wanted. Edge."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-import traceback
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -17,63 +16,15 @@ from typing import Any
 
 import pytest
 
-from tenfold.errors import ConstraintError, NodeDown, NodeError, StatementError, TenfoldError
+from tenfold.errors import ConstraintError, NodeError, StatementError
 from tenfold.sharding.engine.mysql import DRAIN_ROWS, MysqlDriver
 from tenfold.sharding.engine.mysqloptions import MysqlOptions, mysql_options
 from tenfold.sharding.engine.router import opener
 from tenfold.sharding.ports import Reply
 from tenfold.topology.parse import parse
-from tests.mariadb import ACCOUNT, PASSWORD, Server, fresh_databases
-from tests.support import free_port, wait_for
-
-
-def options_of(server: Server, url: str, library: str) -> MysqlOptions:
-    """How Tenfold reaches a database of `server`, with short limits."""
-    name = url.rpartition("/")[2]
-    return MysqlOptions(
-        "shard_0", "127.0.0.1", server.port, ACCOUNT, name, PASSWORD.encode(), connect_s=1, statement_s=5,
-        lock_wait_s=1, driver=library,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def options(three_servers: list[Server], library: str) -> Iterator[MysqlOptions]:
-    """An empty database with the table `notes`."""
-    with fresh_databases(three_servers[:1], 1) as (url,):
-        options = options_of(three_servers[0], url, library)
-        with closing(MysqlDriver(options)) as driver:
-            driver.execute(
-                "CREATE TABLE notes (id BIGINT PRIMARY KEY AUTO_INCREMENT, body LONGTEXT, rank INT NOT NULL)", ()
-            )
-        yield options
-
-
-@pytest.fixture
-def driver(options: MysqlOptions) -> Iterator[MysqlDriver]:
-    with closing(MysqlDriver(options)) as driver:
-        yield driver
-
-
-@pytest.fixture
-def fragile(tmp_path: Path, mariadb_pattern: Path, library: str) -> Iterator[tuple[Server, MysqlOptions]]:
-    """A server of one's own, to be broken."""
-    server = Server(tmp_path / "s", mariadb_pattern)
-    try:
-        yield server.start(), options_of(server, server.create("d"), library)
-    finally:
-        server.stop()
-
-
-@contextmanager
-def told(kind: type[TenfoldError], words: str, retryable: bool) -> Iterator[None]:
-    """The block fails with this error, which says what to do and no secret."""
-    with pytest.raises(kind, match=words) as failed:
-        yield
-    assert type(failed.value) is kind
-    assert failed.value.retryable is retryable
-    assert failed.value.hint
-    assert PASSWORD not in "".join(traceback.format_exception(failed.value))
-
+from tests.mariadb import Server, fresh_databases, options_of, server
+from tests.sharding.engine.driving import SHORT, told
+from tests.support import wait_for
 
 # Not "Questions": the good-byes of earlier connections are among them, whenever they come.
 COUNT = """
@@ -205,28 +156,25 @@ def test_connecting_and_reading_take_no_more_round_trips_than_they_must(
         assert statements(three_servers[0], driver.commit) == 1
 
 
-def test_a_session_is_pinned_whatever_the_server_is_set_to(tmp_path: Path, mariadb_pattern: Path, library: str) -> None:
-    server = Server(
-        tmp_path / "s",
-        mariadb_pattern,
-        ["--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY", "--default-time-zone=+05:00",
-         "--character-set-server=latin1", "--autocommit=0", "--max-allowed-packet=2M"],
-    )  # fmt: skip
-    try:
-        server.start()
-        with closing(MysqlDriver(options_of(server, server.create("d"), library))) as driver:
-            (row,) = driver.execute(
-                "SELECT @@sql_mode, @@time_zone, @@character_set_connection, @@character_set_results, @@autocommit, "
-                '@@innodb_lock_wait_timeout, @@lock_wait_timeout, @@max_statement_time, "\\\\", ?',
-                ("' \\' 💧",),
-            ).rows
-            modes = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-            assert row == (modes, "+00:00", "utf8mb4", "utf8mb4", 1, 1, 1, 5, "\\", "' \\' 💧")
-            with told(StatementError, "bytes, shard_0 takes 2,097,152", False):
-                driver.execute("SELECT LENGTH(?)", ("x" * 2_100_000,))
-            assert driver.execute("SELECT LENGTH(?)", ("x" * 2_000_000,)).rows == ((2_000_000,),)
-    finally:
-        server.stop()
+def test_a_session_is_pinned_whatever_the_server_is_set_to(mariadb_pattern: Path, library: str) -> None:
+    options = [
+        "--sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY", "--default-time-zone=+05:00",
+        "--character-set-server=latin1", "--autocommit=0", "--max-allowed-packet=2M",
+    ]  # fmt: skip
+    with (
+        server(mariadb_pattern, options) as started,
+        closing(MysqlDriver(options_of(started.create("d"), driver=library, **SHORT))) as driver,
+    ):
+        (row,) = driver.execute(
+            "SELECT @@sql_mode, @@time_zone, @@character_set_connection, @@character_set_results, @@autocommit, "
+            '@@innodb_lock_wait_timeout, @@lock_wait_timeout, @@max_statement_time, "\\\\", ?',
+            ("' \\' 💧",),
+        ).rows
+        modes = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+        assert row == (modes, "+00:00", "utf8mb4", "utf8mb4", 1, 1, 1, 5, "\\", "' \\' 💧")
+        with told(StatementError, "bytes, shard_0 takes 2,097,152", False):
+            driver.execute("SELECT LENGTH(?)", ("x" * 2_100_000,))
+        assert driver.execute("SELECT LENGTH(?)", ("x" * 2_000_000,)).rows == ((2_000_000,),)
 
 
 def test_many_rows_go_out_as_few_statements(three_servers: list[Server], driver: MysqlDriver) -> None:
@@ -273,7 +221,7 @@ def test_a_transaction_is_kept_or_undone_whole(driver: MysqlDriver, options: Mys
 
 
 def test_after_a_deadlock_nothing_more_is_written_in_that_transaction(
-    driver: MysqlDriver, options: MysqlOptions
+    driver: MysqlDriver, options: MysqlOptions, three_servers: list[Server]
 ) -> None:
     driver.execute("INSERT INTO notes (rank) VALUES (0), (0)", ())
     with closing(MysqlDriver(options)) as other:
@@ -283,7 +231,7 @@ def test_after_a_deadlock_nothing_more_is_written_in_that_transaction(
         waiting = threading.Thread(target=lambda: other.execute("UPDATE notes SET rank = 7 WHERE id = 1", ()))
         other.execute("INSERT INTO notes (rank) VALUES (9), (9)", ())  # the heavier one is spared
         waiting.start()
-        time.sleep(0.1)
+        wait_for(lambda: three_servers[0].status("Innodb_row_lock_current_waits"), "the other waits for the first row")
         with told(NodeError, "undid the transaction", True):
             driver.execute("UPDATE notes SET rank = 7 WHERE id = 2", ())
         waiting.join()
@@ -353,7 +301,7 @@ def test_rows_are_read_as_they_are_wanted(driver: MysqlDriver) -> None:
 
 
 def test_a_short_rest_is_read_to_keep_the_connection_and_a_long_one_is_stopped(
-    driver: MysqlDriver, options: MysqlOptions, three_servers: list[Server]
+    driver: MysqlDriver, three_servers: list[Server]
 ) -> None:
     fill(driver, 2_000)
     short = driver.execute(f"SELECT * FROM notes LIMIT {DRAIN_ROWS}", (), stream=True).cursor
@@ -365,13 +313,7 @@ def test_a_short_rest_is_read_to_keep_the_connection_and_a_long_one_is_stopped(
     assert not long.close()
     driver.close()
     assert time.monotonic() - begun < 2
-    wait_for(lambda: not running(three_servers[0], options), "the statement is stopped on the server", 5)
-
-
-def running(server: Server, options: MysqlOptions) -> list[Any]:
-    """Statements of the account in this database."""
-    sql = f"SELECT id FROM information_schema.processlist WHERE db = '{options.database}' AND command = 'Query'"
-    return list(server.sql(sql))
+    wait_for(lambda: not three_servers[0].sessions("Query"), "the statement is stopped on the server", 5)
 
 
 def test_an_error_amid_the_rows_is_told_and_the_connection_goes_on(driver: MysqlDriver) -> None:
@@ -385,164 +327,14 @@ def test_an_error_amid_the_rows_is_told_and_the_connection_goes_on(driver: Mysql
     assert cursor.close() and driver.execute("SELECT 1", ()).rows[0] == (1,)
 
 
-def test_closing_from_another_thread_stops_the_statement_on_the_server(
-    options: MysqlOptions, three_servers: list[Server]
-) -> None:
-    driver = MysqlDriver(options)
-    failed: list[BaseException] = []
-
-    def ask() -> None:
-        try:
-            driver.execute("SELECT SLEEP(4)", ())
-        except TenfoldError as error:
-            failed.append(error)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    wait_for(lambda: running(three_servers[0], options), "the statement runs")
-    begun = time.monotonic()
-    driver.close()
-    assert time.monotonic() - begun < 1.5
-    asking.join(1)
-    assert not asking.is_alive() and isinstance(failed[0], NodeDown)
-    wait_for(lambda: not running(three_servers[0], options), "the statement is stopped", 2)
-
-
-def test_closing_wakes_whoever_waits_for_a_server_that_hangs(fragile: tuple[Server, MysqlOptions]) -> None:
-    server, options = fragile
-    driver = MysqlDriver(options)
-    failed: list[BaseException] = []
-
-    def ask() -> None:
-        try:
-            driver.execute("SELECT 1", ())
-        except TenfoldError as error:
-            failed.append(error)
-
-    server.pause()
-    asking = threading.Thread(target=ask)
-    asking.start()
-    wait_for(lambda: driver._busy, "the statement is sent")
-    closing_it = threading.Thread(target=driver.close)
-    closing_it.start()
-    asking.join(0.5)  # at once, not after the second that stopping the statement may take
-    assert not asking.is_alive() and isinstance(failed[0], NodeDown)
-    closing_it.join(1.5)
-    assert not closing_it.is_alive()
-
-
-def test_a_statement_that_nobody_waits_for_any_more_is_stopped_on_the_server(
-    options: MysqlOptions, three_servers: list[Server]
-) -> None:
-    options = replace(options, statement_s=0.2, connect_s=0.2)
-    with closing(MysqlDriver(options)) as driver:
-        driver.execute("SET SESSION max_statement_time = 0", ())  # as of a server that has no such limit
-        with told(NodeDown, "did not answer within 0.4 s", True):
-            driver.execute("SELECT SLEEP(20)", ())
-    wait_for(lambda: not running(three_servers[0], options), "the statement is stopped", 2)
-
-
-def test_a_wrong_password_is_denied_without_showing_any(options: MysqlOptions) -> None:
-    assert PASSWORD not in repr(options)
-    wrong = replace(options, password=b"hunter2")
-    with told(NodeError, "Access denied for user 'app'@'127.0.0.1'", False):
-        MysqlDriver(wrong)
-    with pytest.raises(NodeError) as failed:
-        MysqlDriver(wrong)
-    assert "hunter2" not in "".join(traceback.format_exception(failed.value)) + repr(wrong)
-
-
-def test_what_the_account_may_not_and_what_is_not_there_is_told(options: MysqlOptions, driver: MysqlDriver) -> None:
-    with told(NodeError, "denies it: .*ACCESS|denies it: .*denied", False):
-        MysqlDriver(replace(options, database="mysql"))
-    with told(NodeError, "denies it: SELECT command denied", False):
-        driver.execute("SELECT * FROM mysql.global_priv", ())
-    with told(StatementError, r"Table '.*\.nothing' doesn't exist", False):
-        driver.execute("SELECT * FROM nothing", ())
-
-
-def test_a_server_that_is_not_there_is_down_at_once(options: MysqlOptions) -> None:
-    with told(NodeDown, "shard_0 does not answer: (Connection )?refused", True):
-        MysqlDriver(replace(options, port=free_port()))
-    with told(NodeDown, "shard_0 does not answer: ", True):
-        MysqlDriver(replace(options, host="no-such-host.invalid"))
-
-
-def test_a_server_that_hangs_is_left_after_the_time_that_the_file_allows(
-    fragile: tuple[Server, MysqlOptions],
-) -> None:
-    server, options = fragile
-    options = replace(options, connect_s=0.2, statement_s=0.2)
-    driver = MysqlDriver(options)
-    server.pause()
-    begun = time.monotonic()
-    with told(NodeDown, "does not answer: no answer in time", True):
-        MysqlDriver(options)
-    assert time.monotonic() - begun < 1.5  # mysqlclient connects within whole seconds
-    with told(NodeDown, "did not answer within 0.4 s", True):
-        driver.execute("SELECT 1", ())
-    driver.close()
-    assert time.monotonic() - begun < 4
-    server.resume()
-    with closing(MysqlDriver(options)) as driver:
-        assert driver.execute("SELECT 1", ()).rows[0] == (1,)
-
-
-def test_a_server_that_dies_amid_a_statement_is_down_and_what_came_before_is_not_repeated(
-    fragile: tuple[Server, MysqlOptions],
-) -> None:
-    server, options = fragile
-    driver = MysqlDriver(options)
-    driver.execute("CREATE TABLE t (id INT PRIMARY KEY)", ())
-    driver.begin()
-    driver.execute("INSERT INTO t VALUES (1)", ())
-    killer = threading.Timer(0.1, server.kill)
-    killer.start()
-    with told(NodeDown, "was lost", True):
-        driver.execute("SELECT SLEEP(4)", ())
-    killer.join()
-    server.start()
-    with told(NodeError, "has ended the transaction", True):
-        driver.execute("INSERT INTO t VALUES (2)", ())
-    with told(NodeError, "has ended the transaction", True):
-        driver.commit()
-    driver.close()
-    with closing(MysqlDriver(options)) as driver:
-        assert driver.execute("SELECT * FROM t", ()).rows == ()
-
-
-def test_a_server_that_shuts_down_or_takes_no_writes_says_so(fragile: tuple[Server, MysqlOptions]) -> None:
-    server, options = fragile
-    server.sql(f"ALTER USER {ACCOUNT}@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
-    driver = MysqlDriver(options)
-    driver.execute("CREATE TABLE t (id INT PRIMARY KEY)", ())
-    server.sql("SET GLOBAL read_only = 1")
-    with told(NodeDown, "takes no writes", True):
-        driver.execute("INSERT INTO t VALUES (1)", ())
-    assert driver.execute("SELECT * FROM t", ()).rows == ()
-    with told(NodeDown, "no connection left", True):
-        MysqlDriver(options)
-    server.restart()
-    with told(NodeDown, "was lost", True):
-        driver.execute("SELECT 1", ())
-    driver.close()
-
-
-def test_a_connection_that_the_server_killed_is_lost(driver: MysqlDriver, three_servers: list[Server]) -> None:
-    ((number,),) = driver.execute("SELECT CONNECTION_ID()", ()).rows
-    three_servers[0].sql(f"KILL {number}")
-    with told(NodeDown, "was lost", True):
-        driver.execute("SELECT 1", ())
-
-
 def test_the_file_says_which_driver_opens_a_shard(three_servers: list[Server]) -> None:
     with fresh_databases(three_servers, 2) as urls:
-        shards = {f"shard_{n}": {"url": url, "password": PASSWORD} for n, url in enumerate(urls)}
+        shards = {f"shard_{n}": {"url": url} for n, url in enumerate(urls)}
         topology = parse(
             {
                 "platform": {"name": "ledger"},
                 "app": {"command": "app"},
-                "database": {"engine": "mysql", "shards": {n: {"url": s["url"]} for n, s in shards.items()}},
+                "database": {"engine": "mysql", "shards": shards},
             }
         )
         assert mysql_options(topology, "shard_1").port == three_servers[1].port

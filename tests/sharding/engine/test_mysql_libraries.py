@@ -19,7 +19,7 @@ from tenfold.sharding.engine.mysql import MysqlDriver
 from tenfold.sharding.engine.mysqllibrary import library as chosen
 from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.pools import drop_socket
-from tests.mariadb import ACCOUNT, PASSWORD, Server, fresh_databases
+from tests.mariadb import Server, fresh_databases, options_of
 from tests.support import wait_for
 
 
@@ -27,14 +27,7 @@ from tests.support import wait_for
 def options(three_servers: list[Server], library: str) -> Iterator[MysqlOptions]:
     """How an empty database is reached by each library."""
     with fresh_databases(three_servers[:1], 1) as (url,):
-        name, port = url.rpartition("/")[2], three_servers[0].port
-        yield MysqlOptions("shard_0", "127.0.0.1", port, ACCOUNT, name, PASSWORD.encode(), driver=library)
-
-
-@pytest.fixture
-def driver(options: MysqlOptions) -> Iterator[MysqlDriver]:
-    with closing(MysqlDriver(options)) as driver:
-        yield driver
+        yield options_of(url, driver=library)
 
 
 def used(options: MysqlOptions) -> str:
@@ -98,11 +91,10 @@ def test_both_give_the_same_values_types_and_columns(driver: MysqlDriver, option
     driver.execute(f"INSERT INTO v VALUES ({', '.join(['NULL'] * len(COLUMNS))})", ())
     with closing(MysqlDriver(replace(options, driver="pymysql"))) as theirs:
         for sql in ASKED:
-            for reply, expected in ((driver.execute(sql, ()), theirs.execute(sql, ())),):
-                assert list(map(repr, reply.rows)) == list(map(repr, expected.rows)), sql
-                assert (reply.columns, reply.types, reply.rowcount, reply.lastrowid) == (
-                    expected.columns, expected.types, expected.rowcount, expected.lastrowid,
-                )  # fmt: skip
+            reply, expected = driver.execute(sql, ()), theirs.execute(sql, ())
+            assert list(map(repr, reply.rows)) == list(map(repr, expected.rows)), sql
+            assert (reply.columns, reply.types) == (expected.columns, expected.types)
+            assert (reply.rowcount, reply.lastrowid) == (expected.rowcount, expected.lastrowid)
             cursor = driver.execute(sql, (), stream=True).cursor
             assert cursor is not None and (cursor.columns, cursor.types) == (reply.columns, reply.types)
             assert list(map(repr, cursor.fetch(100))) == list(map(repr, reply.rows)), sql
@@ -249,8 +241,7 @@ def test_half_a_result_is_left_without_reading_the_rest(driver: MysqlDriver, thr
     driver.close()
     assert time.monotonic() - begun < 2
     assert list(cursor.fetch(10)) == [] and not cursor.close()
-    busy = "SELECT id FROM information_schema.processlist WHERE info LIKE '%seq_1_to_1000' AND id <> CONNECTION_ID()"
-    wait_for(lambda: not three_servers[0].sql(busy), "the statement is stopped on the server", 5)
+    wait_for(lambda: not three_servers[0].sessions("Query"), "the statement is stopped on the server", 5)
 
 
 def test_a_server_that_falls_silent_amid_its_rows_is_left_after_the_time_that_the_file_allows(
@@ -263,8 +254,7 @@ def test_a_server_that_falls_silent_amid_its_rows_is_left_after_the_time_that_th
         with pytest.raises(NodeDown, match=r"did not answer within 0\.4 s"):
             driver.execute(sql, ())
         assert time.monotonic() - begun < 2.5  # mysqlclient counts whole seconds here
-    busy = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT REPEAT%SLEEP%'"
-    wait_for(lambda: not three_servers[0].sql(busy), "the statement is stopped on the server", 5)
+    wait_for(lambda: not three_servers[0].sessions("Query"), "the statement is stopped on the server", 5)
 
 
 def test_a_slow_rest_is_not_waited_for(driver: MysqlDriver) -> None:

@@ -19,7 +19,7 @@ from tenfold.sharding.engine.mysql import MysqlDriver
 from tenfold.sharding.engine.mysqloptions import MysqlOptions, mysql_options, tls_context
 from tenfold.topology.model import Topology
 from tenfold.topology.parse import parse
-from tests.mariadb import ACCOUNT, PASSWORD, Server
+from tests.mariadb import ACCOUNT, Server, options_of, server
 from tests.support import program
 
 
@@ -46,13 +46,8 @@ def certified(tmp_path_factory: pytest.TempPathFactory, mariadb_pattern: Path) -
     """A server whose certificate is made out to localhost, by a CA of its own."""
     folder = tmp_path_factory.mktemp("tls")
     ca, certificate, key = made_out_to("DNS:localhost", folder / "pki")
-    server = Server(folder / "s", mariadb_pattern, [f"--ssl-ca={ca}", f"--ssl-cert={certificate}", f"--ssl-key={key}"])
-    try:
-        server.start()
-        server.create("d")
-        yield MysqlOptions("shard_0", "localhost", server.port, ACCOUNT, "d", PASSWORD.encode(), tls=True, ca=str(ca))
-    finally:
-        server.stop()
+    with server(mariadb_pattern, [f"--ssl-ca={ca}", f"--ssl-cert={certificate}", f"--ssl-key={key}"]) as started:
+        yield replace(options_of(started.create("d"), tls=True, ca=str(ca)), host="localhost")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,23 +21,22 @@ from tenfold.sharding.engine.mysql import MysqlDriver
 from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.sharding.engine.pools import Pool, Source, drop_socket
 from tenfold.sharding.poolrules import Rules
-from tests.mariadb import ACCOUNT, PASSWORD, Server, server, shared_directory
+from tests.mariadb import ACCOUNT, Server, options_of, server
 from tests.sharding.engine.sites import mariadb_site
 from tests.sharding.engine.test_fork import in_child
 from tests.support import wait_for
 
 
 @pytest.fixture(scope="module")
-def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def lone(mariadb_pattern: Path) -> Iterator[Server]:
     """A server that tests stop, pause and restart; each leaves it running."""
-    root = Path(tempfile.mkdtemp(prefix="tenfold-"))
-    with server(root, shared_directory(tmp_path_factory)) as started:
+    with server(mariadb_pattern) as started:
         started.create("pools")
         yield started
 
 
 def options(lone: Server, connect_s: float = 0.5) -> MysqlOptions:
-    return MysqlOptions("shard_1", "127.0.0.1", lone.port, ACCOUNT, "pools", PASSWORD.encode(), connect_s=connect_s)
+    return options_of(lone.url("pools"), "shard_1", connect_s=connect_s)
 
 
 @contextmanager
@@ -247,7 +245,7 @@ def test_a_child_lets_go_of_the_connections_it_copied_and_the_parent_keeps_them(
 
         def child() -> list[object]:
             found.forget()  # as the router does after a fork
-            copies = [link.driver.fileno() for link in (lent, idle)]  # type: ignore[attr-defined]
+            copies = [link.driver.fileno() for link in (lent, idle) if isinstance(link.driver, MysqlDriver)]
             live = [number >= 0 and os.fstat(number).st_mode & 0o170000 == 0o140000 for number in copies]
             lent.driver.close()
             return [ask(found), live, found.counters().opened]

@@ -9,7 +9,6 @@ import pytest
 
 import tenfold
 from tenfold.errors import ConstraintError, NodeError, ShardKeyError
-from tenfold.sharding.engine.sweeper import sweep
 from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.sharding.reserve import PENDING, RESERVE, claim_of
 from tests.mariadb import Server
@@ -113,7 +112,7 @@ def test_tidying_up_waits_for_no_writer_at_work(on_mariadb: Site, mine: tenfold.
         on_mariadb.look(shard, f"INSERT INTO tf_verdict (token, verdict, at_s) VALUES {rows}")
     with mine.transaction() as tx:
         tx.execute(SIGN_UP, (on_mariadb.key("shard_1"), on_mariadb.address("shard_1")))
-        assert sweep(on_mariadb.topology(), mine._catalog, older_than_s=15.0) == 0  # type: ignore[arg-type]
+        assert on_mariadb.sweep(older_than_s=15.0) == 0
     left = on_mariadb.look_everywhere("SELECT COUNT(*) FROM tf_verdict")
     assert left == {"shard_0": [(0,)], "shard_1": [(1,)], "shard_2": [(0,)]}
 

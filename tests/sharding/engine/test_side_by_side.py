@@ -5,29 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import tenfold
 from tenfold.errors import NodeDown, StatementError
-from tenfold.sharding.engine import async_database, database
-from tenfold.sharding.poolrules import Counters
 from tenfold.sharding.ports import Gather, Send, Steps
-from tests.mariadb import ACCOUNT, Server
-from tests.sharding.engine.sites import Site, mariadb_site
-from tests.support import wait_for
+from tests.mariadb import Server
+from tests.sharding.engine.running import Pools, Run, run_by
+from tests.sharding.engine.sites import Site
+from tests.support import wait_for, wait_in_task
 
-Run = Callable[[Callable[[], Steps[Any]]], Any]
 SHARDS = ("shard_0", "shard_1", "shard_2")
-
-
-@pytest.fixture(scope="module")
-def kept(three_servers: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Three MariaDB shards, for all tests of this file: to make them takes longer than the tests."""
-    with mariadb_site(tmp_path_factory.mktemp("kept") / "site", three_servers) as found:
-        yield found.set_up()
 
 
 class Seen:
@@ -35,7 +26,10 @@ class Seen:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, bool]] = []
-        self.pools: Callable[[], dict[str, Counters]] = dict
+        self.pools: Pools = dict
+
+    def watch(self, pools: Pools) -> None:
+        self.pools = pools
 
     def statement(self, kind: str, table: str, shard: str, ok: bool, seconds: float) -> None:
         self.told.append((shard, ok))
@@ -50,31 +44,15 @@ def seen() -> Seen:
 def run(request: pytest.FixtureRequest, kept: Site, seen: Seen) -> Run:
     """Runs steps by either runner, with connections that lie ready; after it nothing may be in use."""
 
-    def in_thread(steps: Callable[[], Steps[Any]]) -> Any:
-        with database.connect(kept.file, observer=seen) as db:
-            db.runner.run(warmed())
+    def ran(steps: Callable[[], Steps[Any]]) -> Any:
+        def warm() -> Steps[Any]:
+            yield from warmed()
             seen.told.clear()
-            seen.pools = db.pools
-            try:
-                return db.runner.run(steps())
-            finally:
-                assert all(counted.in_use == 0 for counted in db.pools().values())
+            return (yield from steps())
 
-    def in_task(steps: Callable[[], Steps[Any]]) -> Any:
-        async def main() -> Any:
-            async with await async_database.connect_async(kept.file, observer=seen) as db:
-                await db.runner.run(warmed())
-                seen.told.clear()
-                seen.pools = db.pools
-                try:
-                    return await db.runner.run(steps())
-                finally:
-                    await asyncio.gather(*(pool.ended() for pool in db._pools.values()))
-                    assert all(counted.in_use == 0 for counted in db.pools().values())
+        return run_by(request.param, kept.file, warm, seen, seen.watch)
 
-        return asyncio.run(main())
-
-    return in_thread if request.param == "threads" else in_task
+    return ran
 
 
 def warmed() -> Steps[None]:
@@ -129,9 +107,7 @@ def test_an_error_of_one_is_raised_once_all_have_ended(run: Run, seen: Seen) -> 
 
 def test_a_shard_that_vanishes_meanwhile_is_told_of(run: Run, three_servers: list[Server], seen: Seen) -> None:
     def cut() -> None:
-        wait_for(lambda: sessions(three_servers[1], "Query"), "the statement runs", 5)
-        for number in sessions(three_servers[1], "Query"):
-            three_servers[1].sql(f"KILL {number}")
+        three_servers[1].cut(wait_for(lambda: three_servers[1].sessions("Query"), "the statement runs", 5))
 
     def steps() -> Steps[None]:
         cutting = threading.Thread(target=cut)
@@ -146,13 +122,6 @@ def test_a_shard_that_vanishes_meanwhile_is_told_of(run: Run, three_servers: lis
     with pytest.raises(NodeDown, match="shard_1 was lost"):
         run(steps)
     assert seen.pools()["shard_1"].closed["down"] == 1 and seen.pools()["shard_0"].closed.get("down") is None
-
-
-def sessions(server: Server, command: str) -> list[int]:
-    rows = server.sql(
-        f"SELECT id FROM information_schema.processlist WHERE user = '{ACCOUNT}' AND command = '{command}'"
-    )
-    return [int(row[0]) for row in rows]
 
 
 def test_an_answer_that_never_comes_is_not_waited_for_longer_than_the_limit(
@@ -201,12 +170,12 @@ def test_a_cancelled_scatter_is_stopped_on_all_shards(kept: Site, three_servers:
         async with await tenfold.connect_async(kept.file) as db:
             await db.runner.run(warmed())
             task = asyncio.create_task(db.runner.run(slow()))
-            await asyncio.sleep(0.1)
+            await wait_in_task(lambda: all(one.sessions("Query") for one in three_servers), "all three run", 5)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             await asyncio.gather(*(pool.ended() for pool in db._pools.values()))
-            assert not any(sessions(server, "Query") for server in three_servers)
+            assert not any(one.sessions("Query") for one in three_servers)
             await db.runner.run(warmed())
             assert {counted.closed["cut"] for counted in db.pools().values()} == {1}
 

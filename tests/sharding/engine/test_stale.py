@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,7 +24,7 @@ from tenfold.sharding.engine.router import Threads, opener
 from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.poolrules import Rules
 from tenfold.sharding.ports import Begin, Commit, Send, Steps
-from tests.mariadb import ACCOUNT, Server
+from tests.mariadb import Server, server
 from tests.sharding.engine.sites import Site, mariadb_site
 from tests.support import wait_for
 
@@ -35,21 +34,17 @@ DEPOSIT = "INSERT INTO deposits (user_id, amount) VALUES (?, ?)"
 @pytest.fixture(scope="module")
 def kept(mariadb_pattern: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Server]]:
     """Three shards on a server of one's own."""
-    server = Server(Path(tempfile.mkdtemp(prefix="tenfold-")), mariadb_pattern)
-    try:
-        server.start()
-        with mariadb_site(tmp_path_factory.mktemp("kept") / "site", [server]) as found:
-            yield found.set_up(), server
-    finally:
-        server.stop()
+    with (
+        server(mariadb_pattern) as started,
+        mariadb_site(tmp_path_factory.mktemp("kept") / "site", [started]) as found,
+    ):
+        yield found.set_up(), started
 
 
 def cut_off(server: Server) -> None:
     """End every connection of the application, as a restart does."""
-    listed = f"SELECT id FROM information_schema.processlist WHERE user = '{ACCOUNT}'"
-    numbers = [number for (number,) in server.sql(listed)]
-    server.sql(*(f"KILL {number}" for number in numbers))
-    wait_for(lambda: not server.sql(listed), "all have ended", 5)
+    server.cut(server.sessions())
+    wait_for(lambda: not server.sessions(), "all have ended", 5)
 
 
 def both(site: Site, body: Callable[[Callable[..., object]], None]) -> None:
@@ -202,24 +197,13 @@ def rows(kept: tuple[Site, Server]) -> Iterator[Site]:
     site.look("shard_1", "DELETE FROM deposits")
 
 
-def waiting(server: Server) -> bool:
-    return status(server, "Innodb_row_lock_current_waits") > 0
-
-
-def deadlocks(server: Server) -> int:
-    return status(server, "Innodb_deadlocks")
-
-
-def status(server: Server, name: str) -> int:
-    return int(server.sql(f"SHOW GLOBAL STATUS LIKE '{name}'")[0][1])
-
-
 @pytest.mark.parametrize("work", [once, in_halves, of_many, once_async, in_halves_async, of_many_async])
 def test_a_statement_of_its_own_that_a_deadlock_undid_is_done_again(
     rows: Site, kept: tuple[Site, Server], work: Callable[..., Any]
 ) -> None:
     made = mysql_options(rows.topology(), "shard_1")
     ended: list[BaseException | None] = []
+    status = kept[1].status
 
     def run() -> None:
         try:
@@ -234,10 +218,10 @@ def test_a_statement_of_its_own_that_a_deadlock_undid_is_done_again(
         other.execute("INSERT INTO deposits SELECT seq, 1, 1 FROM seq_100_to_160", ())  # who has done less is undone
         thread = threading.Thread(target=run)
         thread.start()
-        wait_for(lambda: waiting(kept[1]), "the statement waits for the first row", 5)
-        before = deadlocks(kept[1])
+        wait_for(lambda: status("Innodb_row_lock_current_waits"), "the statement waits for the first row", 5)
+        before = status("Innodb_deadlocks")
         other.execute("UPDATE deposits SET amount = 2 WHERE id = 2", ())
-        wait_for(lambda: deadlocks(kept[1]) > before, "there is a deadlock", 5)
+        wait_for(lambda: status("Innodb_deadlocks") > before, "there is a deadlock", 5)
         other.commit()
         thread.join(10)
     assert ended == [None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ import pytest
 import tenfold
 from tenfold.errors import NodeError, PlatformError, StatementError, TenfoldError
 from tenfold.sharding.engine.errand import Session
-from tenfold.sharding.poolrules import Counters
 from tenfold.sharding.ports import (
     SCRATCH,
     Begin,
@@ -30,63 +30,19 @@ from tenfold.sharding.ports import (
     SendMany,
     Steps,
 )
-from tests.mariadb import ACCOUNT, Server
-from tests.sharding.engine.sites import Site, mariadb_site
-from tests.support import wait_for
+from tests.mariadb import Server
+from tests.sharding.engine.running import Run, in_use, run_by
+from tests.sharding.engine.sites import Site
+from tests.support import wait_for, wait_in_task
 
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i, ? FROM n"
-Run = Callable[[Callable[[], Steps[Any]]], Any]
-
-
-@pytest.fixture(scope="module")
-def kept(three_servers: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Three MariaDB shards, for all tests of this file: to make them takes longer than the tests."""
-    with mariadb_site(tmp_path_factory.mktemp("kept") / "site", three_servers) as found:
-        yield found.set_up()
-
-
-@pytest.fixture
-def emptied(kept: Site) -> Site:
-    """Three MariaDB shards with empty tables."""
-    kept.look_everywhere("DELETE FROM users")
-    return kept
-
-
-@pytest.fixture(params=["sqlite", "mysql"])
-def home(request: pytest.FixtureRequest) -> Site:
-    """Three shards with empty tables, on either engine."""
-    found = request.getfixturevalue("site" if request.param == "sqlite" else "emptied")
-    assert isinstance(found, Site)
-    return found
 
 
 @pytest.fixture(params=["threads", "tasks"])
 def run(request: pytest.FixtureRequest, home: Site) -> Run:
     """Runs steps by either runner; when they have ended nothing may be in use."""
 
-    def in_thread(steps: Callable[[], Steps[Any]]) -> Any:
-        with home.connect() as db:
-            try:
-                return db.runner.run(steps())
-            finally:
-                assert in_use(db.pools()) == 0
-
-    def in_task(steps: Callable[[], Steps[Any]]) -> Any:
-        async def main() -> Any:
-            async with await tenfold.connect_async(home.file) as db:
-                try:
-                    return await db.runner.run(steps())
-                finally:
-                    await asyncio.gather(*(pool.ended() for pool in db._pools.values()))
-                    assert in_use(db.pools()) == 0
-
-        return asyncio.run(main())
-
-    return in_thread if request.param == "threads" else in_task
-
-
-def in_use(pools: dict[str, Counters]) -> int:
-    return sum(counted.in_use for counted in pools.values())
+    return partial(run_by, request.param, home.file)
 
 
 def test_cursors_of_several_shards_are_read_side_by_side(home: Site, run: Run) -> None:
@@ -224,15 +180,13 @@ def test_a_stream_that_is_abandoned_by_a_task_gives_its_connections_back(home: S
                 async for row in rows:
                     assert row[0] == 1
                     break
-            task = asyncio.create_task(_read_slowly(db))
-            await asyncio.sleep(0.05)
+            reading = asyncio.Event()
+            task = asyncio.create_task(_read_slowly(db, reading))
+            await reading.wait()
+            assert in_use(db.pools()) > 0
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            for _ in range(200):
-                if in_use(db.pools()) == 0:
-                    break
-                await asyncio.sleep(0.01)
-            assert in_use(db.pools()) == 0
+            await wait_in_task(lambda: in_use(db.pools()) == 0, "every connection is given back", 2)
             assert len([row async for row in db.stream("SELECT id FROM users")]) == 3000
             with pytest.raises(StatementError):
                 await anext(db.stream("SELECT nothing FROM users"))
@@ -240,8 +194,9 @@ def test_a_stream_that_is_abandoned_by_a_task_gives_its_connections_back(home: S
     asyncio.run(main())
 
 
-async def _read_slowly(db: tenfold.AsyncDatabase) -> None:
+async def _read_slowly(db: tenfold.AsyncDatabase, reading: asyncio.Event) -> None:
     async for _ in db.stream("SELECT id FROM users ORDER BY id"):
+        reading.set()
         await asyncio.sleep(0.01)
 
 
@@ -251,8 +206,7 @@ def test_an_error_in_the_midst_of_a_stream_reaches_its_reader(emptied: Site, thr
         rows = db.stream("SELECT id, REPEAT(name, 30000) AS much FROM users")
         assert next(rows)["much"] == "x" * 30_000
         for server in three_servers:
-            for (number,) in server.sql(f"SELECT id FROM information_schema.processlist WHERE user = '{ACCOUNT}'"):
-                server.sql(f"KILL {number}")
+            server.cut(server.sessions())
         with pytest.raises(NodeError, match="was lost") as caught:
             list(rows)
         assert caught.value.retryable and in_use(db.pools()) == 0

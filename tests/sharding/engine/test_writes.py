@@ -14,26 +14,7 @@ from tenfold.errors import (
     NodeError,
     StatementError,
 )
-from tests.sharding.engine.writing import World, world_in
-
-DEPOSIT = "INSERT INTO deposits (user_id, ref, amount) VALUES (?, ?, ?)"
-NOTE = "INSERT INTO notes (user_id, name, value) VALUES (?, ?, ?)"
-NOTES = "SELECT user_id, name, value FROM notes"
-
-
-@pytest.fixture(scope="module", params=["sqlite", "mysql"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Three shards of each engine, made once."""
-    servers = request.getfixturevalue("three_servers") if request.param == "mysql" else []
-    with world_in(tmp_path_factory.mktemp("writes") / "site", request.param, servers) as found:
-        yield found
-
-
-@pytest.fixture
-def world(made: World) -> World:
-    """The shards with empty tables; `keys` are three users a shard, in turn."""
-    made.empty()
-    return made
+from tests.sharding.engine.writing import DEPOSIT, NOTE, NOTES, World
 
 
 def test_rows_of_one_insert_reach_their_shards_with_their_own_parameters(world: World) -> None:
@@ -110,10 +91,9 @@ def test_a_transaction_takes_several_rows_of_its_own_shard_only(world: World) ->
             tx.execute(sql, (here, there))
         assert caught.value.hint
         tx.execute(sql, (here, again))
-        for change in ("UPDATE notes SET value = 'all'", "DELETE FROM notes", "INSERT INTO notes SELECT 1, 'q', NULL"):
-            if "SELECT" not in change:
-                with pytest.raises(CrossShardError, match="needs 3 shards, a transaction has one"):
-                    tx.execute(change)
+        for change in ("UPDATE notes SET value = 'all'", "DELETE FROM notes"):
+            with pytest.raises(CrossShardError, match="needs 3 shards, a transaction has one"):
+                tx.execute(change)
         with pytest.raises(CrossShardError, match="needs 3 shards"):
             tx.execute("INSERT INTO logins SELECT user_id, 1 FROM notes")
     assert world.all(NOTES) == sorted([(here, "x", "1"), (again, "y", "2")])

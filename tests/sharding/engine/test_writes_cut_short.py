@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,31 +18,27 @@ from tenfold.sharding.catalog import load
 from tenfold.sharding.engine.router import one_off_runner
 from tenfold.sharding.execute import Executor
 from tenfold.sharding.ports import Commit, Params, Reply, Steps
+from tests.faults.conftest import LONG
 from tests.sharding.engine.writing import World, world_in
 from tests.support import wait_for
 
-MORE = os.environ.get("TENFOLD_FAULT_ROUNDS")
-ROUNDS = 8 * int(MORE or 1)
+ROUNDS = 8 * (LONG or 1)
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """Three shards of each engine."""
-    servers = request.getfixturevalue("three_servers") if request.param == "mysql" else []
-    with world_in(tmp_path / "site", request.param, servers) as found:
+    """Three shards of each engine, which are not what they were afterwards."""
+    with world_in(tmp_path / "site", request) as found:
         yield found
 
 
-@pytest.fixture
-def on_mariadb(three_servers: list[object], tmp_path: Path) -> Iterator[World]:
-    """Three shards on MariaDB."""
-    with world_in(tmp_path / "site", "mysql", three_servers) as found:  # type: ignore[arg-type]
-        yield found
+on_mysql = pytest.mark.parametrize("world", ["mysql"], indirect=True)
+on_sqlite = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 
 
 def test_a_killed_process_leaves_each_shard_with_all_of_its_rows_or_none(world: World) -> None:
-    seed = random.randrange(1 << 32) if MORE else 4
+    seed = random.randrange(1 << 32) if LONG else 4
     print(f"seed {seed}")
     world.db.execute("INSERT INTO logins VALUES " + ", ".join(["(?, 0)"] * len(world.keys)), world.keys)
     arguments = [str(world.site.file), str(seed), str(ROUNDS), *map(str, world.keys)]
@@ -51,7 +47,7 @@ def test_a_killed_process_leaves_each_shard_with_all_of_its_rows_or_none(world: 
     )
     for shard in world.site.shards:
         # The server notices that its client has gone, and rolls back.
-        wait_for(lambda: whole(world, shard), f"{shard} is whole (seed {seed})", 5)  # noqa: B023
+        wait_for(partial(whole, world, shard), f"{shard} is whole (seed {seed})", 5)
     world.site.sweep()
     assert world.site.violations() == []
     assert world.at_home("notes") and world.at_home("users", "id")
@@ -116,9 +112,8 @@ def ran(
         return runner.run(watched(executor.execute(sql, params, None)))
 
 
-def test_a_shard_lost_between_two_commits_is_named_with_those_that_have_committed(on_mariadb: World) -> None:
-    world = on_mariadb
-
+@on_mysql
+def test_a_shard_lost_between_two_commits_is_named_with_those_that_have_committed(world: World) -> None:
     def cut(shard: str) -> None:
         with world.site.client(shard) as client, client.cursor() as cursor:
             cursor.execute(
@@ -138,28 +133,28 @@ def test_a_shard_lost_between_two_commits_is_named_with_those_that_have_committe
     assert world.site.violations() == []
 
 
-def test_a_constraint_that_fails_at_the_second_commit_is_told_with_what_is_committed(tmp_path: Path) -> None:
-    with world_in(tmp_path / "site", "sqlite", []) as world:
-        for shard in world.site.shards:
-            world.site.look(shard, "CREATE TABLE known (user_id INTEGER PRIMARY KEY)")
-            world.site.look(shard, "DROP TABLE notes")
-            world.site.look(
-                shard,
-                "CREATE TABLE notes (user_id INTEGER NOT NULL REFERENCES known DEFERRABLE INITIALLY DEFERRED,"
-                " name TEXT NOT NULL, value TEXT, PRIMARY KEY (user_id, name))",
-            )
-        world.site.look("shard_0", "INSERT INTO known VALUES (?)", (world.keys[0],))
-        rows = "INSERT INTO notes VALUES (?, 'x', 'y'), (?, 'x', 'y'), (?, 'x', 'y')"
-        with pytest.raises(NodeError, match="notes: committed on shard_0, not on shard_1, shard_2") as caught:
-            world.db.execute(rows, world.keys[:3])
-        assert not caught.value.retryable
-        assert world.all("SELECT user_id FROM notes") == [(world.keys[0],)]
-        with pytest.raises(StatementError, match="FOREIGN KEY"):  # before any has committed
-            world.db.execute(rows, world.keys[3:6])
+@on_sqlite
+def test_a_constraint_that_fails_at_the_second_commit_is_told_with_what_is_committed(world: World) -> None:
+    for shard in world.site.shards:
+        world.site.look(shard, "CREATE TABLE known (user_id INTEGER PRIMARY KEY)")
+        world.site.look(shard, "DROP TABLE notes")
+        world.site.look(
+            shard,
+            "CREATE TABLE notes (user_id INTEGER NOT NULL REFERENCES known DEFERRABLE INITIALLY DEFERRED,"
+            " name TEXT NOT NULL, value TEXT, PRIMARY KEY (user_id, name))",
+        )
+    world.site.look("shard_0", "INSERT INTO known VALUES (?)", (world.keys[0],))
+    rows = "INSERT INTO notes VALUES (?, 'x', 'y'), (?, 'x', 'y'), (?, 'x', 'y')"
+    with pytest.raises(NodeError, match="notes: committed on shard_0, not on shard_1, shard_2") as caught:
+        world.db.execute(rows, world.keys[:3])
+    assert not caught.value.retryable
+    assert world.all("SELECT user_id FROM notes") == [(world.keys[0],)]
+    with pytest.raises(StatementError, match="FOREIGN KEY"):  # before any has committed
+        world.db.execute(rows, world.keys[3:6])
 
 
-def test_a_schema_that_changed_on_some_shards_says_which(on_mariadb: World) -> None:
-    world = on_mariadb
+@on_mysql
+def test_a_schema_that_changed_on_some_shards_says_which(world: World) -> None:
     world.site.look("shard_1", "ALTER TABLE notes ADD COLUMN extra INTEGER")
     change = "ALTER TABLE notes ADD COLUMN extra INTEGER"
     with pytest.raises(NodeError) as caught:
@@ -173,8 +168,8 @@ def test_a_schema_that_changed_on_some_shards_says_which(on_mariadb: World) -> N
         world.db.execute(change)
 
 
-def test_a_truncated_table_is_empty_on_every_shard(on_mariadb: World) -> None:
-    world = on_mariadb
+@on_mysql
+def test_a_truncated_table_is_empty_on_every_shard(world: World) -> None:
     rows = ", ".join(["(?, 'n', 'v')"] * 9)
     world.db.execute(f"INSERT INTO notes VALUES {rows}", world.keys)
     world.db.execute("TRUNCATE TABLE notes")

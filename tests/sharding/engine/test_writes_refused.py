@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tenfold.errors import CrossShardError, RoutingError, ShardKeyError, StatementError, TenfoldError
-from tests.sharding.engine.writing import World, world_in
-
-DEPOSIT = "INSERT INTO deposits (user_id, ref, amount) VALUES (?, ?, ?)"
-NOTE = "INSERT INTO notes (user_id, name, value) VALUES (?, ?, ?)"
-NOTES = "SELECT user_id, name, value FROM notes"
-
-
-@pytest.fixture(scope="module", params=["sqlite", "mysql"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Three shards of each engine, made once."""
-    servers = request.getfixturevalue("three_servers") if request.param == "mysql" else []
-    with world_in(tmp_path_factory.mktemp("writes") / "site", request.param, servers) as found:
-        yield found
-
-
-@pytest.fixture
-def world(made: World) -> World:
-    """The shards with empty tables; `keys` are three users a shard, in turn."""
-    made.empty()
-    return made
+from tests.sharding.engine.writing import DEPOSIT, NOTE, NOTES, World
 
 
 @pytest.mark.parametrize(
@@ -56,8 +35,8 @@ def test_what_would_move_a_row_or_need_all_shards_at_once_is_refused_with_a_way_
     assert world.all(NOTES) == [(world.keys[0], "n", "v")]
 
 
-on_mysql = pytest.mark.parametrize("made", ["mysql"], indirect=True)
-on_sqlite = pytest.mark.parametrize("made", ["sqlite"], indirect=True)
+on_mysql = pytest.mark.parametrize("kept_world", ["mysql"], indirect=True)
+on_sqlite = pytest.mark.parametrize("kept_world", ["sqlite"], indirect=True)
 
 
 @on_mysql

@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import tenfold
-from tests.mariadb import Server
 from tests.sharding.engine.sites import Site, mariadb_site
 
 TABLES = """
@@ -50,6 +51,9 @@ SCHEMAS = {
         " digits INTEGER)",
     ),
 }
+DEPOSIT = "INSERT INTO deposits (user_id, ref, amount) VALUES (?, ?, ?)"
+NOTE = "INSERT INTO notes (user_id, name, value) VALUES (?, ?, ?)"
+NOTES = "SELECT user_id, name, value FROM notes"
 EMPTIED = ("users", "deposits", "archive", "notes", "logins", "currencies", "tf_reservation", "tf_verdict")
 
 
@@ -79,10 +83,13 @@ class World:
 
 
 @contextmanager
-def world_in(root: Path, engine: str, servers: list[Server]) -> Iterator[World]:
-    """Three shards of `engine` with empty tables."""
+def world_in(root: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Three shards with empty tables, of the engine that `request.param` names."""
+    engine = request.param
     with ExitStack() as stack:
-        site = Site(root) if engine == "sqlite" else stack.enter_context(mariadb_site(root, servers))
+        site = Site(root)
+        if engine == "mysql":
+            site = stack.enter_context(mariadb_site(root, request.getfixturevalue("three_servers")))
         site.write(TABLES)
         site.set_up(SCHEMAS[engine])
         yield World(site, stack.enter_context(site.connect()))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tenfold import dbapi
+from tests.mariadb import Server
 from tests.sharding.engine.sites import Site, mariadb_site
 
 Connect = Callable[..., dbapi.Connection]
@@ -28,10 +29,9 @@ def on_sqlite(sqlite_pattern: Path, tmp_path: Path) -> Site:
 
 
 @pytest.fixture(scope="module")
-def mariadb_pattern_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def mariadb_pattern_site(three_servers: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three MariaDB shards, set up once for the tests of a file: their tables take a second."""
-    servers = request.getfixturevalue("three_servers")
-    with mariadb_site(tmp_path_factory.mktemp("dbapi_mariadb"), servers) as found:
+    with mariadb_site(tmp_path_factory.mktemp("dbapi_mariadb"), three_servers) as found:
         yield found.set_up()
 
 

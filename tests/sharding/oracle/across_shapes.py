@@ -16,7 +16,7 @@ SHAPES = Shapes()
 def _(d: Draw) -> Ask:
     column = d.pick(["city", "score", "name"])
     rest = f"FROM users a JOIN users b ON a.{column} = b.{column} AND a.id < b.id{d.where('users', USER_COLUMNS, 'a')}"
-    return d.select("a.id, b.id AS other, a.score", rest, d.by(["a.id", "b.score"]) if d.chance(0.5) else ())
+    return d.select("a.id, b.id AS other, a.score", rest, d.by(["a.id", "b.score"], none=0.5))
 
 
 @SHAPES("join not on the key, grouped")
@@ -29,13 +29,13 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     join = d.pick(["JOIN", "LEFT JOIN"])
     rest = f"FROM users u {join} members m ON m.who = u.email{d.where('users', USER_COLUMNS, 'u')}"
-    return d.select("u.id, m.club, m.who", rest, d.by(["u.id", "m.club"]) if d.chance(0.5) else ())
+    return d.select("u.id, m.club, m.who", rest, d.by(["u.id", "m.club"], none=0.5))
 
 
 @SHAPES("join of a group with a pinned table")
 def _(d: Draw) -> Ask:
     rest = f"FROM posts p {d.pick(['JOIN', 'LEFT JOIN'])} users u ON u.id = p.author{d.where('posts', ['title'], 'p')}"
-    return d.select("p.id, p.title, u.name, u.score", rest, d.by(["p.id", "u.score"]) if d.chance(0.5) else ())
+    return d.select("p.id, p.title, u.name, u.score", rest, d.by(["p.id", "u.score"], none=0.5))
 
 
 @SHAPES("one key with a pinned table")
@@ -47,7 +47,7 @@ def _(d: Draw) -> Ask:
 @SHAPES("pinned tables of two shards")
 def _(d: Draw) -> Ask:
     rest = f"FROM posts p {d.pick(['JOIN', 'LEFT JOIN'])} options o ON o.value = p.author"
-    return d.select("p.id, o.name, o.value", rest, d.by(["p.id", "o.name"]) if d.chance(0.5) else ())
+    return d.select("p.id, o.name, o.value", rest, d.by(["p.id", "o.name"], none=0.5))
 
 
 @SHAPES("pinned with reference")
@@ -75,7 +75,7 @@ def _(d: Draw) -> Ask:
     joins = ["deposits d RIGHT JOIN currencies c ON c.code = d.currency"]
     joins += ["currencies c LEFT JOIN deposits d ON c.code = d.currency AND d.amount > 1"]
     joins += ["currencies c FULL JOIN deposits d ON c.code = d.currency"] if d.sqlite else []
-    return d.select("c.code, d.id", f"FROM {d.pick(joins)}", d.by(["c.code", "d.id"]) if d.chance(0.3) else ())
+    return d.select("c.code, d.id", f"FROM {d.pick(joins)}", d.by(["c.code", "d.id"], none=0.7))
 
 
 @SHAPES("group left join reference, where nothing matches")
@@ -104,7 +104,7 @@ def _(d: Draw) -> Ask:
 @SHAPES("join with USING")
 def _(d: Draw) -> Ask:
     rest = f"FROM deposits {d.pick(['JOIN', 'LEFT JOIN'])} notes USING (user_id)"
-    return d.select("user_id, amount, body", rest, d.by(["user_id", "amount"]) if d.chance(0.5) else ())
+    return d.select("user_id, amount, body", rest, d.by(["user_id", "amount"], none=0.5))
 
 
 @SHAPES("join by comma")
@@ -117,7 +117,7 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     rest = f"FROM people p {d.pick(['JOIN', 'LEFT JOIN'])} follows f ON f.handle = p.handle"
     rest += d.pick(["", f" WHERE p.handle = {d.handle()}", f" WHERE p.handle IN ({d.handle()}, {d.handle()})"])
-    return d.select("p.handle, f.other", rest, d.by(["p.handle", "f.other"]) if d.chance(0.5) else ())
+    return d.select("p.handle, f.other", rest, d.by(["p.handle", "f.other"], none=0.5))
 
 
 @SHAPES("join by text, key to other column")
@@ -140,14 +140,14 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     what = d.pick(["RANK()", "DENSE_RANK()", "SUM(score)", "COUNT(*)"])
     over = f"{what} OVER (ORDER BY score{d.pick(['', ' DESC'])})"
-    by = d.by(["score", "id"]) if d.chance(0.5) else ()
+    by = d.by(["score", "id"], none=0.5)
     return d.select(f"id, {over} AS w", f"FROM users{d.where('users', USER_COLUMNS)}", by)
 
 
 @SHAPES("window within another column")
 def _(d: Draw) -> Ask:
     over = f"{d.pick(['RANK()', 'MAX(amount)', 'COUNT(*)'])} OVER (PARTITION BY currency ORDER BY amount)"
-    return d.select(f"id, currency, {over} AS w", "FROM deposits", d.by(["currency", "id"]) if d.chance(0.5) else ())
+    return d.select(f"id, currency, {over} AS w", "FROM deposits", d.by(["currency", "id"], none=0.5))
 
 
 @SHAPES("window by a name")
@@ -194,13 +194,13 @@ def _(d: Draw) -> Ask:
 @SHAPES("INTERSECT")
 def _(d: Draw) -> Ask:
     first = f"SELECT id AS k FROM users{d.where('users', USER_COLUMNS)}"
-    return d.compound(f"{first} INTERSECT SELECT user_id AS k FROM deposits", d.by(["k"]) if d.chance(0.5) else ())
+    return d.compound(f"{first} INTERSECT SELECT user_id AS k FROM deposits", d.by(["k"], none=0.5))
 
 
 @SHAPES("EXCEPT")
 def _(d: Draw) -> Ask:
     second = f"SELECT user_id AS k FROM deposits{d.where('deposits', DEPOSIT_COLUMNS)}"
-    return d.compound(f"SELECT id AS k FROM users EXCEPT {second}", d.by(["k"]) if d.chance(0.5) else ())
+    return d.compound(f"SELECT id AS k FROM users EXCEPT {second}", d.by(["k"], none=0.5))
 
 
 @SHAPES("UNION of group, pinned and reference tables")
@@ -209,7 +209,7 @@ def _(d: Draw) -> Ask:
         ["SELECT id AS k FROM users", "SELECT author AS k FROM posts", "SELECT user_id AS k FROM currencies",
          "SELECT value AS k FROM options"], 2, 3,
     )  # fmt: skip
-    return d.compound(d.pick([" UNION ", " UNION ALL "]).join(parts), d.by(["k"]) if d.chance(0.5) else ())
+    return d.compound(d.pick([" UNION ", " UNION ALL "]).join(parts), d.by(["k"], none=0.5))
 
 
 @SHAPES("UNION, ordered and cut")
@@ -222,7 +222,7 @@ def _(d: Draw) -> Ask:
 @SHAPES("UNION grouped from outside")
 def _(d: Draw) -> Ask:
     inner = "SELECT user_id AS k FROM deposits UNION ALL SELECT user_id AS k FROM notes"
-    return d.select("q.k, COUNT(*) AS n", f"FROM ({inner}) q GROUP BY q.k", d.by(["q.k"]) if d.chance(0.5) else ())
+    return d.select("q.k, COUNT(*) AS n", f"FROM ({inner}) q GROUP BY q.k", d.by(["q.k"], none=0.5))
 
 
 # --- sub-queries ---

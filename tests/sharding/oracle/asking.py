@@ -9,7 +9,7 @@ from dataclasses import replace
 from tenfold.errors import TenfoldError
 from tests.sharding.oracle.asks import Ask
 from tests.sharding.oracle.judge import Answer, complaint, same_rows
-from tests.sharding.oracle.sides import Broken, Failed, Pair, Refused, Said, asked_by, classed
+from tests.sharding.oracle.sides import Broken, Failed, Pair, Refused, Said, answered, asked_by, classed
 from tests.sharding.oracle.tally import Tally
 
 _TARGET = re.compile(
@@ -37,7 +37,7 @@ def check(pair: Pair, ask: Ask, tally: Tally | None = None) -> str:
             expected = pair.one.ask(ask)
     rows = expected.rows if isinstance(expected, Answer) else []
     wrong = _verdict(ask, said, expected, rows, pair, tally)
-    if not wrong and not same_rows(pair.one.contents(target), pair.contents(target)):
+    if not wrong and not pair.alike(target):
         wrong = f"{target} differs after it ({_short(said)})"
     return wrong
 
@@ -90,8 +90,7 @@ def _drawing(pair: Pair, ask: Ask, tally: Tally) -> str:
         with pair.one.undone():
             expected = pair.one.ask(ask)
         wrong = _verdict(ask, classed(error), expected, [], pair, tally)
-        same = same_rows(pair.one.contents(table), pair.contents(table))
-        return wrong or ("" if same else f"{table} differs after it was refused")
+        return wrong or ("" if pair.alike(table) else f"{table} differs after it was refused")
     expected = pair.one.ask(ask)
     if isinstance(expected, Failed):
         return f"one database says {expected.kind.__name__}: {expected.message}; Tenfold took it"
@@ -121,8 +120,7 @@ def _transaction(pair: Pair, ask: Ask, tally: Tally) -> str:
             for step in ask.script:
                 sql, params = step.placed(pair.engine, step.style)
                 try:
-                    result = tx.execute(sql, params)
-                    said: Said = Answer(tuple(result.columns), [tuple(row) for row in result], result.rowcount)
+                    said: Said = answered(tx.execute(sql, params))
                 except TenfoldError as error:
                     said = classed(error)
                 if isinstance(said, Refused):
@@ -134,11 +132,8 @@ def _transaction(pair: Pair, ask: Ask, tally: Tally) -> str:
                 raise InterruptedError
     except InterruptedError:
         pass
-    pair.one.run("COMMIT" if ask.kept else "ROLLBACK")
-    for table in ("users", "notes", "user_meta", "deposits"):
-        if not same_rows(pair.one.contents(table), pair.contents(table)):
-            wrong = wrong or f"{table} differs after the transaction"
-    return wrong
+    ended = _ended(pair, ask)
+    return wrong or ended
 
 
 def _pending(pair: Pair, ask: Ask) -> str:
@@ -161,11 +156,15 @@ def _pending(pair: Pair, ask: Ask) -> str:
         connection.commit()
     else:
         connection.rollback()
+    ended = _ended(pair, ask)
+    return wrong or ended
+
+
+def _ended(pair: Pair, ask: Ask) -> str:
+    """End the plain database's transaction as Tenfold's has ended; → what differs then."""
     pair.one.run("COMMIT" if ask.kept else "ROLLBACK")
-    for table in ("users", "notes", "deposits"):
-        if not same_rows(pair.one.contents(table), pair.contents(table)):
-            wrong = wrong or f"{table} differs after the transaction"
-    return wrong
+    differ = [table for table in ("users", "notes", "user_meta", "deposits") if not pair.alike(table)]
+    return f"{', '.join(differ)} differs after the transaction" if differ else ""
 
 
 def _target(ask: Ask) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -87,10 +87,6 @@ class Ask:
                 pieces.append(style)
         pieces.append(source[done:])
         return "".join(pieces), names if style == ":name" and names else tuple(params)
-
-    def with_style(self, style: str) -> Ask:
-        """The same in another style."""
-        return replace(self, style=style)
 
 
 def marker(number: int) -> str:

@@ -12,10 +12,9 @@ from tests.sharding.oracle.asking import judged
 from tests.sharding.oracle.asks import Ask
 from tests.sharding.oracle.data import large_world, world_of
 from tests.sharding.oracle.draw import CORE
-from tests.sharding.oracle.judge import Answer
 from tests.sharding.oracle.run import ask_each, statements_of
 from tests.sharding.oracle.shapes import BY_NAME, shapes_of
-from tests.sharding.oracle.sides import Pair, Said, classed
+from tests.sharding.oracle.sides import Pair, Said, answered, classed
 from tests.sharding.oracle.tally import Tally
 
 # Their work grows with the rows, not with the square of them.
@@ -74,10 +73,9 @@ def _plain(ask: Ask) -> Ask:
 async def _tasks(pair: Pair, asked: Sequence[Ask]) -> list[Said]:
     async def one(ask: Ask) -> Said:
         try:
-            result = await pair.later.execute(*ask.placed(pair.engine, ask.style))
+            return answered(await pair.later.execute(*ask.placed(pair.engine, ask.style)))
         except Exception as error:
             return classed(error)
-        return Answer(tuple(result.columns), [tuple(row) for row in result], result.rowcount)
 
     return await asyncio.gather(*(one(ask) for ask in asked))
 
@@ -96,7 +94,7 @@ def ask_after_changes_of_the_schema(pair: Pair) -> None:
         Ask("SELECT n.*, p.id FROM notes n JOIN posts p ON p.author = n.user_id"),
         Ask("SELECT * FROM notes n JOIN users u ON u.score = n.stars"),
         Ask("SELECT stars, COUNT(*) FROM notes GROUP BY stars"),
-        Ask("SELECT body, stars FROM notes ORDER BY body, stars", whole="", ranks=False),
+        Ask("SELECT body, stars FROM notes ORDER BY body, stars"),
     ]
     changes = (
         "ALTER TABLE notes ADD COLUMN extra INTEGER",

@@ -18,22 +18,19 @@ def _(d: Draw) -> Ask:
 
 @SHAPES("upsert of what is read")
 def _(d: Draw) -> Ask:
-    end = (
-        " ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value"
-        if d.sqlite
-        else " ON DUPLICATE KEY UPDATE value = VALUES(value)"
-    )
     where = d.where("deposits", DEPOSIT_COLUMNS, empty=0.0)
     if d.chance(0.5):
         rest = f"FROM deposits{where} GROUP BY user_id"
-        return d.say(f"INSERT INTO user_meta (user_id, name, value) SELECT user_id, 'x', COUNT(*) {rest}{end}")
+        return d.say(
+            f"INSERT INTO user_meta (user_id, name, value) SELECT user_id, 'x', COUNT(*) {rest} {d.upsert_value}"
+        )
     rest = f"FROM users{d.where('users', USER_COLUMNS, empty=0.0)}"
-    return d.say(f"INSERT INTO user_meta (user_id, name, value) SELECT id, 'y', score {rest}{end}")
+    return d.say(f"INSERT INTO user_meta (user_id, name, value) SELECT id, 'y', score {rest} {d.upsert_value}")
 
 
 @SHAPES("insert of keys that are read")
 def _(d: Draw) -> Ask:
-    verb = d.pick(["INSERT", "INSERT OR IGNORE" if d.sqlite else "INSERT IGNORE", "REPLACE"])
+    verb = d.pick(["INSERT", d.insert_ignore, "REPLACE"])
     select = d.pick(
         ["SELECT DISTINCT user_id FROM notes", f"SELECT id FROM users{d.where('users', USER_COLUMNS)}",
          f"SELECT id FROM users WHERE id IN ({d.keys()})", f"SELECT id FROM users WHERE id = {d.key()}",

@@ -226,19 +226,19 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     join = d.pick(["JOIN", "LEFT JOIN"])
     rest = f"FROM users u {join} deposits d ON d.user_id = u.id WHERE u.id = {d.key()}"
-    return d.select("u.name, d.amount, d.note", rest, d.by(["d.amount", "d.id"]) if d.chance(0.5) else ())
+    return d.select("u.name, d.amount, d.note", rest, d.by(["d.amount", "d.id"], none=0.5))
 
 
 @SHAPES("join on the key", JOINS)
 def _(d: Draw) -> Ask:
     rest = f"FROM users u JOIN deposits d ON d.user_id = u.id{d.where('deposits', DEPOSIT_COLUMNS, 'd')}"
-    return d.select("u.id, u.name, d.amount, d.currency", rest, d.by(["d.amount", "u.id"]) if d.chance(0.5) else ())
+    return d.select("u.id, u.name, d.amount, d.currency", rest, d.by(["d.amount", "u.id"], none=0.5))
 
 
 @SHAPES("left join on the key", JOINS)
 def _(d: Draw) -> Ask:
     rest = f"FROM users u LEFT JOIN deposits d ON u.id = d.user_id{d.where('users', USER_COLUMNS, 'u')}"
-    by = d.by(["d.amount", "u.id", "u.city"]) if d.chance(0.5) else ()
+    by = d.by(["d.amount", "u.id", "u.city"], none=0.5)
     return d.select("u.id, u.city, d.amount", rest, by, d.cut() if by and d.chance(0.5) else None)
 
 
@@ -246,7 +246,7 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     rest = f"FROM deposits d {d.pick(['JOIN', 'LEFT JOIN'])} currencies c ON c.code = d.currency"
     rest += d.where("deposits", DEPOSIT_COLUMNS, "d")
-    return d.select("d.id, d.amount, c.name", rest, d.by(["c.code", "d.amount", "d.id"]) if d.chance(0.5) else ())
+    return d.select("d.id, d.amount, c.name", rest, d.by(["c.code", "d.amount", "d.id"], none=0.5))
 
 
 @SHAPES("three tables and a reference table", JOINS)
@@ -255,7 +255,7 @@ def _(d: Draw) -> Ask:
         "FROM users u JOIN deposits d ON d.user_id = u.id LEFT JOIN notes n ON n.user_id = u.id"
         f" JOIN currencies c ON c.code = d.currency{d.where('users', USER_COLUMNS, 'u')}"
     )
-    return d.select("u.id, d.amount, n.body, c.code", rest, d.by(["u.id", "d.amount"]) if d.chance(0.3) else ())
+    return d.select("u.id, d.amount, n.body, c.code", rest, d.by(["u.id", "d.amount"], none=0.7))
 
 
 @SHAPES("join on the key, grouped", JOINS)
@@ -274,7 +274,7 @@ def _(d: Draw) -> Ask:
 @SHAPES("IN a sub-query of the same key", NESTED)
 def _(d: Draw) -> Ask:
     inner = f"SELECT user_id FROM deposits{d.where('deposits', DEPOSIT_COLUMNS)}"
-    return d.select("id, name", f"FROM users WHERE id IN ({inner})", d.by(["id", "score"]) if d.chance(0.5) else ())
+    return d.select("id, name", f"FROM users WHERE id IN ({inner})", d.by(["id", "score"], none=0.5))
 
 
 @SHAPES("EXISTS of the same key", NESTED)
@@ -302,7 +302,7 @@ def _(d: Draw) -> Ask:
         f"SELECT id AS k, score AS n FROM users{d.where('users', USER_COLUMNS)}",
         f"SELECT user_id AS k, amount AS n FROM deposits{d.where('deposits', DEPOSIT_COLUMNS)}",
     ]
-    by = d.by(["k", "n"]) if d.chance(0.5) else ()
+    by = d.by(["k", "n"], none=0.5)
     return d.compound(" UNION ALL ".join(d.some(parts, 2)), by, d.cut() if by and d.chance(0.5) else None)
 
 
@@ -313,4 +313,4 @@ def _(d: Draw) -> Ask:
         f"SELECT amount AS n FROM deposits{d.where('deposits', DEPOSIT_COLUMNS)}",
         f"SELECT stars AS n FROM notes WHERE user_id = {d.key()}",
     ]
-    return d.compound(" UNION ".join(d.some(parts, 2)), d.by(["n"]) if d.chance(0.5) else ())
+    return d.compound(" UNION ".join(d.some(parts, 2)), d.by(["n"], none=0.5))

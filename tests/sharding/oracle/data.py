@@ -82,6 +82,10 @@ class Maker:
         listed = _LISTED.get((table, column)) or _LISTED["", column]
         return self.number(listed) if column in ("price", "exact") else self.any(listed)
 
+    def rest(self, table: str, first: int) -> Row:
+        """Values for the columns of a table from `first` on."""
+        return tuple(self.value(table, column) for column in COLUMNS[table][first:])
+
 
 _LISTED: dict[tuple[str, str], list[Any]] = {
     ("", "name"): NAMES, ("", "city"): CITIES, ("", "score"): SCORES, ("", "rate"): RATES, ("", "email"): EMAILS,
@@ -108,16 +112,13 @@ def deposit_id(user: int, number: int) -> int:
 
 def large_world(random: Random, engine: str) -> World:
     """So many rows that they are read in several batches, and that lists of keys are sent in parts."""
-    maker = Maker(random, engine)
+    rest = Maker(random, engine).rest
     found = world_of(random, engine)
-
-    def rest(table: str, first: int) -> Row:
-        return tuple(maker.value(table, column) for column in COLUMNS[table][first:])
 
     found["deposits"] = [
         (deposit_id(user, n), user, *rest("deposits", 2)) for n, user in enumerate(random.choices(KEYS, k=4500))
     ]
-    found["people"] = [(f"{text}#{n}", *rest("people", 1)) for n in range(2000) for text in (random.choice(HANDLES),)]
+    found["people"] = [(f"{random.choice(HANDLES)}#{n}", *rest("people", 1)) for n in range(2000)]
     handles = [row[0] for row in found["people"]]
     found["follows"] = [(random.choice(handles), random.choice(handles)) for _ in range(3500)]
     return found
@@ -125,12 +126,9 @@ def large_world(random: Random, engine: str) -> World:
 
 def world_of(random: Random, engine: str) -> World:
     """Rows of every table; now and then of none."""
-    maker = Maker(random, engine)
+    rest = Maker(random, engine).rest
     users = random.sample(KEYS, random.choice([0, 1, 5, 12, 12, 20, 25]))
     many = random.choice([0, 3, 15, 30, 40]) if users else 0
-
-    def rest(table: str, first: int) -> Row:
-        return tuple(maker.value(table, column) for column in COLUMNS[table][first:])
 
     def owner() -> int:
         # Some rows have an owner that does not exist.

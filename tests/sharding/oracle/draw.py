@@ -123,9 +123,22 @@ class Draw:
             text += f" {self.pick(['AND', 'AND', 'OR'])} {'NOT ' if self.chance(0.1) else ''}{part}"
         return f"({text})" if len(parts) > 1 else text
 
-    def by(self, expressions: Sequence[str], least: int = 1, most: int = 2) -> list[By]:
-        """An order by some of these."""
+    def by(self, expressions: Sequence[str], least: int = 1, most: int = 2, *, none: float = 0.0) -> list[By]:
+        """An order by some of these. none: how often there is none."""
+        if none and not self.chance(1 - none):
+            return []
         return [By(each, self.chance(0.5)) for each in self.some(expressions, least, most)]
+
+    @property
+    def insert_ignore(self) -> str:
+        return "INSERT OR IGNORE" if self.sqlite else "INSERT IGNORE"
+
+    @property
+    def upsert_value(self) -> str:
+        """The end of an INSERT into `user_meta` that takes the new value where there is one."""
+        if self.sqlite:
+            return "ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value"
+        return "ON DUPLICATE KEY UPDATE value = VALUES(value)"
 
     def cut(self) -> tuple[int, int]:
         """(limit, offset)"""
@@ -151,14 +164,7 @@ class Draw:
         loose: dict[int, str] | None = None,
     ) -> Ask:
         """`head items rest ORDER BY by LIMIT limit`; the judge asks for the same with the rank of each row."""
-        sql = f"{head} {items} {rest}".rstrip()
-        whole = ""
-        if by:
-            whole = f"{head} {items}, DENSE_RANK() OVER ({ordered(by, shown=False).strip()}) AS tf_rank {rest}"
-        elif limit:
-            whole = sql
-        text = sql + ordered(by, shown=True) + self._cut(limit)
-        return self.say(text, whole=whole, ranks=bool(by), limit=limit, loose=loose or {})
+        return self._ordered(f"{head} {items} {rest}".rstrip(), f"{head} {items}, {_rank(by)} {rest}", by, limit, loose)
 
     def compound(
         self,
@@ -169,11 +175,13 @@ class Draw:
         loose: dict[int, str] | None = None,
     ) -> Ask:
         """A UNION or the like, ordered by names of its columns, which must differ."""
-        whole = ""
-        if by:
-            whole = f"SELECT q.*, DENSE_RANK() OVER ({ordered(by, shown=False).strip()}) AS tf_rank FROM ({sql}) q"
-        elif limit:
-            whole = sql
+        return self._ordered(sql, f"SELECT q.*, {_rank(by)} FROM ({sql}) q", by, limit, loose)
+
+    def _ordered(
+        self, sql: str, ranked: str, by: Sequence[By], limit: tuple[int, int] | None, loose: dict[int, str] | None
+    ) -> Ask:
+        """`sql` in this order, cut. ranked: the same, each row with its rank."""
+        whole = ranked if by else sql if limit else ""
         text = sql + ordered(by, shown=True) + self._cut(limit)
         return self.say(text, whole=whole, ranks=bool(by), limit=limit, loose=loose or {})
 
@@ -186,6 +194,10 @@ class Draw:
         if self.chance(0.3):
             return f" LIMIT {self.v(left_out)}, {self.v(count)}"
         return f" LIMIT {self.v(count)} OFFSET {self.v(left_out)}"
+
+
+def _rank(by: Sequence[By]) -> str:
+    return f"DENSE_RANK() OVER ({ordered(by, shown=False).strip()}) AS tf_rank"
 
 
 Make = Callable[[Draw], Ask]

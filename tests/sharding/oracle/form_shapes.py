@@ -31,7 +31,7 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     one = f"(SELECT id AS k FROM users WHERE score IS NOT NULL ORDER BY score, id LIMIT {d.v(2)})"
     other = f"(SELECT user_id AS k FROM deposits ORDER BY amount DESC, id LIMIT {d.v(d.pick([1, 3]))})"
-    return d.compound(f"{one} {d.pick(['UNION', 'UNION ALL'])} {other}", d.by(["k"]) if d.chance(0.5) else ())
+    return d.compound(f"{one} {d.pick(['UNION', 'UNION ALL'])} {other}", d.by(["k"], none=0.5))
 
 
 @SHAPES("outer joins in a chain")
@@ -49,7 +49,7 @@ def _(d: Draw) -> Ask:
         rest = f"FROM deposits d LEFT JOIN users u ON u.id = d.user_id AND u.score > {d.v(1)} WHERE u.id IS NULL"
         return d.select("d.id, d.user_id", rest)
     rest = "FROM users u LEFT JOIN deposits d ON d.user_id = u.id WHERE d.id IS NULL"
-    return d.select("u.id", rest, d.by(["u.id"]) if d.chance(0.5) else ())
+    return d.select("u.id", rest, d.by(["u.id"], none=0.5))
 
 
 @SHAPES("join conditions in odd places")
@@ -118,9 +118,7 @@ def _(d: Draw) -> Ask:
          ("NTH_VALUE(amount, 2)", "id"), ("LAST_VALUE(id)", "id"), ("SUM(amount)", "made"), ("MIN(id)", "amount, id")]
     )  # fmt: skip
     part = d.pick(["", "PARTITION BY user_id ", "PARTITION BY currency "])
-    return d.select(
-        f"id, {what} OVER ({part}ORDER BY {order}) AS w", "FROM deposits", d.by(["id"]) if d.chance(0.4) else ()
-    )
+    return d.select(f"id, {what} OVER ({part}ORDER BY {order}) AS w", "FROM deposits", d.by(["id"], none=0.6))
 
 
 @SHAPES("HAVING as a WHERE", engines=("mysql",))

@@ -107,7 +107,7 @@ def _(d: Draw) -> Ask:
 @SHAPES("compared text that ignores case")
 def _(d: Draw) -> Ask:
     rest = f"FROM notes WHERE body {d.pick(['=', '<', '>=', '<>'])} {d.value('notes', 'body')}"
-    return d.select("user_id, body, stars", rest, d.by(["body", "stars"]) if d.chance(0.5) else ())
+    return d.select("user_id, body, stars", rest, d.by(["body", "stars"], none=0.5))
 
 
 @SHAPES("order of NULLs")
@@ -173,7 +173,7 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     column = d.pick(["size", "tags"])
     if d.chance(0.5):
-        return d.select(f"{column}, COUNT(*)", f"FROM kinds GROUP BY {column}", d.by([column]) if d.chance(0.6) else ())
+        return d.select(f"{column}, COUNT(*)", f"FROM kinds GROUP BY {column}", d.by([column], none=0.4))
     return d.select(f"n, {column}", f"FROM kinds{d.where('kinds', [column])}", d.by([column, "n"]), d.cut())
 
 

@@ -133,4 +133,4 @@ def _(d: Draw) -> Ask:
              "made BETWEEN '2000-01-01' AND '2024-12-31'", "DATE_ADD(made, INTERVAL -1 MONTH) < '2024-02-01'",
              "DATE_FORMAT(made, '%Y') = '2024'"]
         )  # fmt: skip
-    return d.select("id, made", f"FROM deposits WHERE {condition}", d.by(["made", "id"]) if d.chance(0.5) else ())
+    return d.select("id, made", f"FROM deposits WHERE {condition}", d.by(["made", "id"], none=0.5))

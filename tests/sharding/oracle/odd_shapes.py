@@ -60,26 +60,22 @@ _PARENTS = [("tokens", "token_uses", "token"), ("raws", "raw_uses", "k"), ("wide
 
 @SHAPES("keys of other types")
 def _(d: Draw) -> Ask:
-    parent, uses, key = d.pick(
-        [("tokens", "token_uses", "token"), ("raws", "raw_uses", "k"), ("wides", "wide_uses", "wide")]
-    )
+    parent, uses, key = d.pick(_PARENTS)
     own = "id" if parent == "wides" else key
     one, other = d.value(uses, key), d.value(uses, key)
     kind = d.random.randint(0, 6)
     if kind == 0:
         return d.select("*", f"FROM {parent} WHERE {own} = {one}")
     if kind == 1:
-        return d.select(
-            f"{own}, n", f"FROM {parent} WHERE {own} IN ({one}, {other})", d.by([own]) if d.chance(0.5) else ()
-        )
+        return d.select(f"{own}, n", f"FROM {parent} WHERE {own} IN ({one}, {other})", d.by([own], none=0.5))
     if kind == 2:
         rest = f"FROM {parent} p {d.pick(['JOIN', 'LEFT JOIN'])} {uses} u ON u.{key} = p.{own}"
-        return d.select(f"p.{own}, u.m", rest, d.by([f"p.{own}", "u.m"]) if d.chance(0.5) else ())
+        return d.select(f"p.{own}, u.m", rest, d.by([f"p.{own}", "u.m"], none=0.5))
     if kind == 3:
         by = [By(key, d.chance(0.5))] if d.chance(0.6) else []
         return d.select(f"{key}, COUNT(*), SUM(m)", f"FROM {uses} GROUP BY {key}", by, d.cut() if by else None)
     if kind == 4:
-        return d.select(key, f"FROM {uses}", d.by([key]) if d.chance(0.5) else (), head="SELECT DISTINCT")
+        return d.select(key, f"FROM {uses}", d.by([key], none=0.5), head="SELECT DISTINCT")
     if kind == 5:
         return d.select(f"COUNT(DISTINCT {key}), COUNT(*), MIN(m)", f"FROM {uses} WHERE {key} <> {one}")
     inner = f"SELECT {key} FROM {uses} WHERE m > {d.v(0)}"
@@ -88,9 +84,7 @@ def _(d: Draw) -> Ask:
 
 @SHAPES("keys of other types, written to")
 def _(d: Draw) -> Ask:
-    parent, uses, key = d.pick(
-        [("tokens", "token_uses", "token"), ("raws", "raw_uses", "k"), ("wides", "wide_uses", "wide")]
-    )
+    parent, uses, key = d.pick(_PARENTS)
     own = "id" if parent == "wides" else key
     one, other = d.value(uses, key), d.value(uses, key)
     n = d.value(uses, "m")
@@ -111,9 +105,7 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     kind = d.random.randint(0, 3)
     if kind == 0:
-        return d.select(
-            "twice, COUNT(*), MAX(flag)", "FROM wides GROUP BY twice", d.by(["twice"]) if d.chance(0.5) else ()
-        )
+        return d.select("twice, COUNT(*), MAX(flag)", "FROM wides GROUP BY twice", d.by(["twice"], none=0.5))
     if kind == 1:
         return d.select("w.*, u.m", "FROM wides w JOIN wide_uses u ON u.m = w.twice", d.by(["w.twice", "w.id"]))
     if kind == 2:
@@ -270,4 +262,4 @@ def _(d: Draw) -> Ask:
 @SHAPES("columns of one name")
 def _(d: Draw) -> Ask:
     rest = f"FROM deposits a JOIN deposits b ON a.user_id = b.user_id WHERE a.user_id IN ({d.keys()})"
-    return d.select("a.id, b.id, a.note, b.note", rest, d.by(["a.id", "b.id"]) if d.chance(0.5) else ())
+    return d.select("a.id, b.id, a.note, b.note", rest, d.by(["a.id", "b.id"], none=0.5))

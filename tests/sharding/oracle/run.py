@@ -13,7 +13,6 @@ from tests.sharding.oracle.asking import check
 from tests.sharding.oracle.asks import Ask, written
 from tests.sharding.oracle.data import World, world_of
 from tests.sharding.oracle.draw import Draw, Shape
-from tests.sharding.oracle.judge import same_rows
 from tests.sharding.oracle.shapes import shapes_of
 from tests.sharding.oracle.sides import Pair
 from tests.sharding.oracle.tally import Tally
@@ -82,7 +81,7 @@ def play(pair: Pair, seed: str, number: int, tally: Tally, only: str = "") -> in
                 tally.mismatches.append(told(pair.engine, *reduced(pair, case, wrong)))
             pair.fill(world)  # whatever it left behind
     for table in schema.TABLES:
-        if not same_rows(pair.one.contents(table), pair.contents(table)):
+        if not pair.alike(table):
             tally.wrong["contents"] += 1
             tally.mismatches.append(f"seed {seed} world {number}: {table} differs at the end")
     return asked

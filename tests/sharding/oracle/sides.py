@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pymysql
 
@@ -19,10 +18,11 @@ from tenfold.errors import ConstraintError, RoutingError, StatementError, Tenfol
 from tenfold.sharding.engine.initialise import initialise
 from tenfold.sharding.engine.router import read_topology
 from tenfold.sharding.result import Result
+from tests.mariadb import PASSWORD, client
 from tests.sharding.oracle import schema
 from tests.sharding.oracle.asks import Ask, Value
 from tests.sharding.oracle.data import World
-from tests.sharding.oracle.judge import Answer, Row
+from tests.sharding.oracle.judge import Answer, Row, same_rows
 
 # What Tenfold pins on its own connections, too.
 MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
@@ -78,12 +78,7 @@ class Plain:
             cursor = self._connection.cursor()
             if ask.rows:
                 return self._many(cursor, ask)
-            if self.engine == "sqlite":
-                sql, params = ask.placed("sqlite", ":name" if ask.style == ":name" else "?", text)
-                cursor.execute(sql, params)
-            else:
-                sql, _ = ask.placed("mysql", "", text, self._connection.escape)
-                cursor.execute(sql)
+            self._send(cursor, ask, text)
             return _answer(cursor)
         except (sqlite3.Error, sqlite3.Warning, pymysql.Error, OverflowError) as error:
             integrity = isinstance(error, sqlite3.IntegrityError | pymysql.IntegrityError)
@@ -94,12 +89,17 @@ class Plain:
     def _many(self, cursor: Any, ask: Ask) -> Answer:
         total = 0
         for row in ask.rows:
-            sql, params = _row_of(ask, row).placed(self.engine, "?")
-            if self.engine == "mysql":
-                sql, params = _row_of(ask, row).placed("mysql", "", None, self._connection.escape)[0], None
-            cursor.execute(sql, params)
+            one = replace(ask, values=tuple(Value(item, False) for item in row), rows=())
+            self._send(cursor, one)
             total += max(cursor.rowcount, 0)
         return Answer((), [], total)
+
+    def _send(self, cursor: Any, ask: Ask, text: str | None = None) -> None:
+        if self.engine == "sqlite":
+            sql, params = ask.placed("sqlite", ":name" if ask.style == ":name" else "?", text)
+            cursor.execute(sql, params)
+        else:
+            cursor.execute(ask.placed("mysql", "", text, self._connection.escape)[0])
 
     @contextmanager
     def undone(self) -> Iterator[None]:
@@ -144,10 +144,6 @@ class Plain:
         self._connection.close()
 
 
-def _row_of(ask: Ask, row: Row) -> Ask:
-    return replace(ask, values=tuple(Value(item, False) for item in row), rows=())
-
-
 def _answer(cursor: Any) -> Answer:
     if cursor.description is None:
         return Answer((), [], max(cursor.rowcount, 0))
@@ -163,20 +159,9 @@ def open_sqlite(path: Path) -> Plain:
     return Plain("sqlite", connection)
 
 
-def open_mysql(url: str, password: str) -> Plain:
+def open_mysql(url: str) -> Plain:
     """A database on a server, with what Tenfold pins."""
-    at = urlsplit(url)
-    connection = pymysql.connect(
-        host=at.hostname,
-        port=at.port or 3306,
-        user=unquote(at.username or ""),
-        password=password,
-        database=at.path[1:],
-        charset="utf8mb4",
-        init_command=PINS,
-        autocommit=True,
-    )
-    return Plain("mysql", connection)
+    return Plain("mysql", client(url, init_command=PINS))
 
 
 @dataclass
@@ -206,10 +191,9 @@ class Pair:
                     return Answer(tuple(rows.columns), found, len(found))
             if ask.route == "dbapi" and not ask.rows:
                 return asked_by(self.standing, sql, params)
-            result = self.executed(ask)
+            return answered(self.executed(ask))
         except Exception as error:
             return classed(error)
-        return Answer(tuple(result.columns), [tuple(row) for row in result], result.rowcount)
 
     def executed(self, ask: Ask) -> Result:
         """The result, by either handle."""
@@ -232,6 +216,10 @@ class Pair:
         homes = [schema.PINNED[table]] if table in schema.PINNED else list(self.shards)
         return [row for home in homes for row in self.shards[home].contents(table)]
 
+    def alike(self, table: str) -> bool:
+        """Whether both hold the same rows."""
+        return same_rows(self.one.contents(table), self.contents(table))
+
     def fill(self, world: World) -> None:
         """Replace all rows: through Tenfold, and in the plain database."""
         self.one.empty(schema.TABLES)
@@ -244,6 +232,11 @@ class Pair:
                 sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
                 self.many.executemany(sql, [row[: len(columns)] for row in rows])
                 self.one.load(table, rows)
+
+
+def answered(result: Result) -> Answer:
+    """What Tenfold gave, for the judge."""
+    return Answer(tuple(result.columns), [tuple(row) for row in result], result.rowcount)
 
 
 def asked_by(connection: dbapi.Connection, sql: str, params: Any) -> Answer:
@@ -268,14 +261,14 @@ def classed(error: Exception) -> Failed | Refused | Broken:
 
 
 @contextmanager
-def pair_on(engine: str, directory: Path, urls: Sequence[str] = (), password: str = "") -> Iterator[Pair]:
+def pair_on(engine: str, directory: Path, urls: Sequence[str] = ()) -> Iterator[Pair]:
     """A pair without rows. urls: on MariaDB, of three shards and of the plain database."""
     if engine == "sqlite":
         settings = {name: f'url = "sqlite:///{name}.db"' for name in schema.SHARDS}
     else:
         secret = directory / "password"
         secret.touch(0o600)
-        secret.write_text(password)
+        secret.write_text(PASSWORD)
         settings = {
             name: f'url = "{url}", password = "file:password"' for name, url in zip(schema.SHARDS, urls, strict=False)
         }
@@ -285,7 +278,7 @@ def pair_on(engine: str, directory: Path, urls: Sequence[str] = (), password: st
     if engine == "sqlite":
         plains = [open_sqlite(directory / f"{name}.db") for name in (*schema.SHARDS, "one")]
     else:
-        plains = [open_mysql(url, password) for url in urls]
+        plains = [open_mysql(url) for url in urls]
     with ExitStack() as held:
         for plain in plains:
             held.callback(plain.close)

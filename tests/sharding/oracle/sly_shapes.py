@@ -86,7 +86,7 @@ def _(d: Draw) -> Ask:
     text = chosen[0] + "".join(
         f" {d.pick(['UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT'])} {part}" for part in chosen[1:]
     )
-    return d.compound(text, d.by(["k"]) if d.chance(0.5) else (), d.cut() if d.chance(0.3) else None)
+    return d.compound(text, d.by(["k"], none=0.5), d.cut() if d.chance(0.3) else None)
 
 
 @SHAPES("UNION of one key")
@@ -101,7 +101,7 @@ def _(d: Draw) -> Ask:
     inner = "SELECT user_id, COUNT(*) AS n, MAX(amount) AS most FROM deposits GROUP BY user_id"
     rest = f"FROM users u {d.pick(['JOIN', 'LEFT JOIN'])} ({inner}) q ON q.user_id = u.id"
     rest += d.where("users", USER_COLUMNS, "u")
-    return d.select("u.id, q.n, q.most", rest, d.by(["u.id", "q.n"]) if d.chance(0.5) else ())
+    return d.select("u.id, q.n, q.most", rest, d.by(["u.id", "q.n"], none=0.5))
 
 
 @SHAPES("sub-query in HAVING or ORDER BY")
@@ -152,14 +152,14 @@ def _(d: Draw) -> Ask:
 @SHAPES("two lists of keys")
 def _(d: Draw) -> Ask:
     rest = f"FROM users u JOIN deposits d ON d.user_id = u.id WHERE u.id IN ({d.keys()}) AND d.user_id IN ({d.keys()})"
-    return d.select("u.id, d.amount", rest, d.by(["d.amount", "u.id"]) if d.chance(0.5) else ())
+    return d.select("u.id, d.amount", rest, d.by(["d.amount", "u.id"], none=0.5))
 
 
 @SHAPES("distinct over a join")
 def _(d: Draw) -> Ask:
     rest = f"FROM users u JOIN deposits d ON d.user_id = u.id{d.where('deposits', DEPOSIT_COLUMNS, 'd')}"
     items = d.pick(["u.id", "d.currency", "u.id, d.currency", "d.currency, u.score"])
-    return d.select(items, rest, d.by(items.split(", ")) if d.chance(0.5) else (), head="SELECT DISTINCT")
+    return d.select(items, rest, d.by(items.split(", "), none=0.5), head="SELECT DISTINCT")
 
 
 @SHAPES("distinct of an aggregate")
@@ -197,7 +197,7 @@ def _(d: Draw) -> Ask:
             f"user_id, n, {column}", f"FROM kinds{d.where('kinds', [column])}", d.by([column, "n"]), d.cut()
         )
     if kind == 1:
-        return d.select(f"{column}, COUNT(*)", f"FROM kinds GROUP BY {column}", d.by([column]) if d.chance(0.5) else ())
+        return d.select(f"{column}, COUNT(*)", f"FROM kinds GROUP BY {column}", d.by([column], none=0.5))
     if kind == 2:
         return d.select(f"MIN({column}), MAX({column}), COUNT(DISTINCT {column})", "FROM kinds")
     return d.select("user_id, n, doc", f"FROM kinds WHERE JSON_EXTRACT(doc, '$.a') > {d.v(0)}", d.by(["n"]))

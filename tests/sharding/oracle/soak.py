@@ -95,4 +95,11 @@ def soak(pair: Pair, show: Callable[[str, object], None]) -> None:
         pytest.fail("answered wrongly:\n" + "\n".join(tally.mismatches), pytrace=False)
     assert not tally.core_refused(), "shapes of the core were refused"
     assert tally.refused_share() <= MOST_REFUSED
-    assert sum(tally.asked.values()) >= share * 0.9 and len(tally.asked) == len(shapes_of(engine))
+    asked = sum(tally.asked.values())
+    assert asked >= share * 0.9, f"{asked} statements were asked, and {share} were wanted"
+    missed = [shape.name for shape in shapes_of(engine) if not tally.asked[shape.name]]
+    assert not missed, (
+        f"{len(missed)} of {len(shapes_of(engine))} shapes were never asked, as {share} statements are too few for each"
+        f" to come up: ask {engine} for {ceil(PARTS * each)} or more (TENFOLD_ORACLE_STATEMENTS is that of both engines"
+        f" together); not asked: {', '.join(missed)}"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mariadb import PASSWORD, Server, fresh_databases
+from tests.mariadb import Server, fresh_databases
 from tests.sharding.oracle.beside import ask_after_changes_of_the_schema, ask_at_once, ask_large, ask_made_up
 from tests.sharding.oracle.sides import Pair, pair_on
 from tests.sharding.oracle.soak import ENGINES, SEED, ask_again, cases_for, soak
@@ -20,7 +20,7 @@ def pair(three_servers: list[Server], tmp_path_factory: pytest.TempPathFactory) 
     """A plain database and three shards, each of them on another server."""
     with (
         fresh_databases(three_servers, 4) as urls,
-        pair_on("mysql", tmp_path_factory.mktemp("oracle"), urls, PASSWORD) as found,
+        pair_on("mysql", tmp_path_factory.mktemp("oracle"), urls) as found,
     ):
         yield found
 

@@ -44,7 +44,7 @@ def _(d: Draw) -> Ask:
 @SHAPES("insert for several shards, some there already")
 def _(d: Draw) -> Ask:
     rows = [f"({d.v(number)})" for number in dict.fromkeys(d.numbers(2, 5))]
-    verb = d.pick(["INSERT", "INSERT", "INSERT OR IGNORE" if d.sqlite else "INSERT IGNORE"])
+    verb = d.pick(["INSERT", "INSERT", d.insert_ignore])
     return d.say(f"{verb} INTO banned (user_id) VALUES {', '.join(rows)}")
 
 
@@ -52,18 +52,13 @@ def _(d: Draw) -> Ask:
 def _(d: Draw) -> Ask:
     pairs = {(number, d.pick(["x", "y"])): None for number in d.numbers(2, 5)}
     rows = ", ".join(f"({d.v(number)}, {d.v(name)}, {d.value('user_meta', 'value')})" for number, name in pairs)
-    end = (
-        "ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value"
-        if d.sqlite
-        else "ON DUPLICATE KEY UPDATE value = VALUES(value)"
-    )
-    return d.say(f"INSERT INTO user_meta (user_id, name, value) VALUES {rows} {end}")
+    return d.say(f"INSERT INTO user_meta (user_id, name, value) VALUES {rows} {d.upsert_value}")
 
 
 @SHAPES("insert that ignores or replaces")
 def _(d: Draw) -> Ask:
     row = f"{d.key()}, {d.v(d.pick(['x', 'y']))}, {d.value('user_meta', 'value')}"
-    verb = d.pick(["REPLACE", "INSERT OR IGNORE" if d.sqlite else "INSERT IGNORE"])
+    verb = d.pick(["REPLACE", d.insert_ignore])
     return d.say(f"{verb} INTO user_meta (user_id, name, value) VALUES ({row})")
 
 
@@ -184,7 +179,7 @@ def _(d: Draw) -> Ask:
         fans = tuple((d.pick(HANDLES), d.of("fans", "note")) for _ in range(count))
         return _many(d, "INSERT INTO fans (who, note) VALUES ({}, {})", fans)
     rows = tuple((d.number(), d.of("user_meta", "value")) for _ in range(count))
-    verb = "INSERT OR IGNORE" if d.sqlite else "INSERT IGNORE"
+    verb = d.insert_ignore
     return _many(d, f"{verb} INTO user_meta (user_id, name, value) VALUES ({{}}, 'x', {{}})", rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -25,26 +26,26 @@ class _Asked(Generic[T]):
     def __init__(self, open_one: Callable[[], Driver], question: Callable[[Driver], T]) -> None:
         self._open, self._question = open_one, question
         self._driver: Driver | None = None
-        self.answer: T | Exception | None = None
+        self.answer: Future[T] = Future()
         # A daemon: a server that hangs must not hold the end of this process up.
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._ask, daemon=True).start()
 
     def _ask(self) -> None:
         try:
             self._driver = self._open()
             try:
-                self.answer = self._question(self._driver)
+                answer = self._question(self._driver)
             finally:
                 with suppress(TenfoldError):
                     self._driver.close()
-        except Exception as error:  # handed to whoever waits
-            self.answer = error
+        except BaseException as error:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(answer)
 
-    def wait(self, seconds: float) -> bool:
-        """Whether it has ended within so long; if not, what runs on the shard is stopped."""
-        self._thread.join(max(0.0, seconds))
-        if not self._thread.is_alive():
+    def ends(self, within_s: float) -> bool:
+        """Whether there is an answer within so long; if not, what runs on the shard is stopped."""
+        if wait([self.answer], max(0.0, within_s)).done:
             return True
         if (driver := self._driver) is not None:
             threading.Thread(target=driver.close, daemon=True).start()
@@ -63,12 +64,13 @@ def ask_all(
     asked = {shard: _Asked(opener(topology, shard, "ro"), about(shard)) for shard in topology.database.shards}
     found: dict[str, T | TenfoldError] = {}
     for shard, one in asked.items():
-        if not one.wait(until_s - time.monotonic()):
+        if not one.ends(until_s - time.monotonic()):
             found[shard] = NodeDown(
                 f"{shard} did not answer within {limit_s:g} s", hint="look at its server: it hangs, or is too busy"
             )
-        elif isinstance(one.answer, Exception) and not isinstance(one.answer, TenfoldError):
-            raise one.answer
-        else:
-            found[shard] = one.answer  # type: ignore[assignment]  # it has ended: an answer or an error
+            continue
+        try:
+            found[shard] = one.answer.result()
+        except TenfoldError as error:
+            found[shard] = error
     return found

@@ -7,18 +7,18 @@ import sqlite3
 import stat
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import psutil
 
-from tenfold.errors import NodeDown, StatementError, TenfoldError
+from tenfold.errors import NodeDown, TenfoldError
 from tenfold.sharding.engine.asking import ask_all
 from tenfold.sharding.engine.sqlite import sqlite_path
 from tenfold.sharding.ports import Driver
 from tenfold.sharding.requirements import (
+    GALERA,
     FileFacts,
     Finding,
     ServerFacts,
@@ -27,6 +27,7 @@ from tenfold.sharding.requirements import (
     judge_together,
     rights_of,
 )
+from tenfold.topology.addresses import is_loopback, mysql_address
 from tenfold.topology.model import Engine, Topology
 
 LIMIT_S = 10.0
@@ -57,24 +58,22 @@ def capabilities(topology: Topology, limit_s: float = LIMIT_S) -> Capabilities:
     found = Capabilities()
     clusters: dict[str, str] = {}
 
-    def look(shard: str, driver: Driver) -> list[Finding]:
+    def look(shard: str, driver: Driver) -> tuple[list[Finding], str]:
         if topology.database.engine is Engine.SQLITE:
-            return judge_file(_file_facts(topology, shard, driver))
-        clusters[shard] = _galera_cluster(driver)
-        return judge_server(_server_facts(topology, shard, driver))
+            return judge_file(_file_facts(topology, shard, driver)), ""
+        cluster = "".join(_pairs(driver, GALERA).values())
+        return judge_server(_server_facts(topology, shard, driver)), cluster
 
     for shard, answer in ask_all(topology, look, limit_s).items():
         if isinstance(answer, TenfoldError):
             found.unseen[shard] = answer
         else:
-            found.findings[shard] = answer
-    found.mistakes = judge_together({shard: clusters.get(shard, "") for shard in topology.database.shards})
+            found.findings[shard], clusters[shard] = answer
+    found.mistakes = judge_together(clusters)
     return found
 
 
 def _server_facts(topology: Topology, shard: str, driver: Driver) -> ServerFacts:
-    from tenfold.topology.addresses import mysql_address
-
     host, _, _, database = mysql_address(topology.database.shards[shard].url)
     version, account, here, *session = driver.execute(
         f"SELECT VERSION(), CURRENT_USER(), DATABASE(), {', '.join(f'@@{name}' for name in _SESSION)}", ()
@@ -96,11 +95,6 @@ def _server_facts(topology: Topology, shard: str, driver: Driver) -> ServerFacts
         database=str(here or database),
         connections=topology.database.pool_size * len(topology.app.backends),
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address never leaves the machine."""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _pairs(driver: Driver, sql: str) -> Mapping[str, str]:
@@ -127,14 +121,6 @@ def _skew_s(driver: Driver) -> float:
         answered_s = time.time()
         seen.append(float(answer) - (asked_s + answered_s) / 2)
     return median(seen)
-
-
-def _galera_cluster(driver: Driver) -> str:
-    """The id of the Galera cluster that the server is in; "" for none."""
-    with suppress(StatementError):
-        if _pairs(driver, "SHOW GLOBAL VARIABLES LIKE 'wsrep_on'").get("wsrep_on") == "ON":
-            return _pairs(driver, "SHOW STATUS LIKE 'wsrep_cluster_state_uuid'").get("wsrep_cluster_state_uuid", "")
-    return ""
 
 
 def _file_facts(topology: Topology, shard: str, driver: Driver) -> FileFacts:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tenfold.errors import NodeError, TenfoldError
 from tenfold.sharding.engine.router import one_off_runner
-from tenfold.sharding.layout import Grouped, group_mistakes, layout_of
+from tenfold.sharding.layout import layout_of
 from tenfold.sharding.schema import read_shape
 from tenfold.sharding.schemarules import drift, table_mistakes
 from tenfold.sharding.shapes import TableShape
@@ -43,8 +43,6 @@ def inspect(topology: Topology) -> Inspection:
             _judge(found, placed.table, seen, [s for s in layout.shards_of(name) if s not in down and s not in seen])
             for shape in seen.values():
                 lines = table_mistakes(layout, placed, shape)
-                if isinstance(placed, Grouped):
-                    lines = group_mistakes(placed, shape) + lines
                 found.mistakes += [line for line in lines if line not in found.mistakes]
     for shard, failure in down.items():
         found.notes.append(f"columns not checked: {shard} cannot be read ({failure})")

@@ -15,12 +15,13 @@ from typing import Any
 
 from tenfold.errors import NodeDown, StatementError, TenfoldError
 from tenfold.sharding.catalog import SETTINGS
+from tenfold.sharding.dialects import SQLITE
 from tenfold.sharding.engine.asking import LIMIT_S, ask_all
-from tenfold.sharding.engine.capabilities import is_loopback
 from tenfold.sharding.engine.sqlite import sqlite_path
 from tenfold.sharding.ports import Driver, Reply
 from tenfold.sharding.requirements import product
 from tenfold.sharding.shapes import OWN_PREFIX
+from tenfold.topology.addresses import is_loopback, mysql_address
 from tenfold.topology.model import Engine, Topology
 
 PINGS = 5
@@ -85,9 +86,8 @@ class _Copy:
 
 def status(topology: Topology, limit_s: float = LIMIT_S) -> Status:
     """Ask all shards side by side; back within `limit_s` whatever they do. Changes nothing, creates no file."""
-    copies: dict[str, _Copy] = {}
 
-    def look(shard: str, driver: Driver) -> ShardStatus:
+    def look(shard: str, driver: Driver) -> tuple[ShardStatus, _Copy | None]:
         seen = ShardStatus(shard, _address(topology, shard))
         on_file = topology.database.engine is Engine.SQLITE
         seen.latency_s = _latency_s(driver, "SELECT 1 FROM sqlite_master LIMIT 1" if on_file else "SELECT 1")
@@ -95,16 +95,18 @@ def status(topology: Topology, limit_s: float = LIMIT_S) -> Status:
             _look_at_file(driver, sqlite_path(topology.database.shards[shard].url, topology.root), seen)
         else:
             _look_at_server(driver, topology, seen)
-        if (copy := _copy(driver)) is not None:
-            copies[shard] = copy
-        return seen
+        return seen, _copy(driver)
 
     found = Status()
+    copies: dict[str, _Copy] = {}
     for shard, answer in ask_all(topology, look, limit_s).items():
         if isinstance(answer, TenfoldError):
             found.shards.append(ShardStatus(shard, _address(topology, shard), failure=answer))
-        else:
-            found.shards.append(answer)
+            continue
+        seen, copy = answer
+        found.shards.append(seen)
+        if copy is not None:
+            copies[shard] = copy
     _share_out(found, topology, copies)
     return found
 
@@ -163,16 +165,13 @@ def _look_at_file(driver: Driver, path: Path, seen: ShardStatus) -> None:
     ]
     seen.rows = 0
     for table in tables:
-        quoted = '"' + table.replace('"', '""') + '"'
-        limited = f"SELECT COUNT(*) FROM (SELECT 1 FROM {quoted} LIMIT {MOST_COUNTED})"  # noqa: S608  quoted above
+        limited = f"SELECT COUNT(*) FROM (SELECT 1 FROM {SQLITE.quoted(table)} LIMIT {MOST_COUNTED})"  # noqa: S608
         counted = driver.execute(limited, ()).rows[0][0]
         seen.rows += counted
         seen.rows_at_least |= counted == MOST_COUNTED
 
 
 def _look_at_server(driver: Driver, topology: Topology, seen: ShardStatus) -> None:
-    from tenfold.topology.addresses import mysql_address
-
     host = mysql_address(topology.database.shards[seen.shard].url)[0]
     version, seen.most, name, directory, seen.ours = driver.execute(
         "SELECT VERSION(), @@max_connections, @@hostname, @@datadir,"

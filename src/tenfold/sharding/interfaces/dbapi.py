@@ -29,25 +29,6 @@ paramstyle = "format"
 Description = tuple[str, Any, None, None, None, None, None]
 
 
-def connect(
-    path: str | os.PathLike[str] | None = None,
-    *,
-    environment: str | None = None,
-    autocommit: bool = False,
-    observer: Observer | None = None,
-) -> Connection:
-    """Connect to the platform of a tenfold.toml (default: $TENFOLD_FILE, else ./tenfold.toml).
-
-    All connections of a process to one file share its pools; the first opens them, the last to be closed closes them.
-
-    autocommit  whether each statement is committed by itself; else the first write begins a transaction
-    observer    is told of each statement; that of the connection which opened the pools counts
-
-    Raises InterfaceError for a wrong file, OperationalError for a platform that cannot be reached.
-    """
-    return Connection(path, environment, autocommit, observer)
-
-
 class Connection:
     """One caller's statements on all shards. For one thread at a time; usable in the child of a fork.
 
@@ -72,6 +53,8 @@ class Connection:
         autocommit: bool,
         observer: Observer | None,
     ) -> None:
+        """Use `tenfold.dbapi.connect`. observer: is told of each statement; that of the connection which opened the
+        pools counts."""
         self._work: Implicit | None = None
         self._cursors: WeakSet[Cursor] = WeakSet()
         file, wanted = named_file(path), named_environment(environment)

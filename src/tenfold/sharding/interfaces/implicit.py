@@ -107,7 +107,7 @@ class Implicit:
 
     def _plan(self, sql: str) -> Plan:
         database = self._shared.database
-        return database.runner.run(database.executor.plan(sql))
+        return database.runner.run(database.executor.planned(sql))
 
     def _end(self, steps: Steps[None]) -> None:
         session, runner = self._session, self._shared.database.runner

@@ -70,7 +70,8 @@ class Shared:
     def after_fork(self) -> None:
         """In the child of a fork: the thread that held the lock may not exist here."""
         self._lock = threading.Lock()
-        self._lost.clear()
+        # What they had open is the parent's, but here as there they still hold the router.
+        self._lost = deque(Session() for _ in self._lost)
 
 
 _shared: dict[tuple[Path, str | None], Shared] = {}
