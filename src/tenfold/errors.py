@@ -10,7 +10,9 @@ TenfoldError
 │   └── ConstraintError      a value is taken, missing or not allowed
 ├── NodeError            a machine did not do its part          retryable
 │   ├── PoolTimeout          no connection in time
-│   └── NodeDown             refused or vanished
+│   ├── NodeDown             refused or vanished
+│   └── FenceError           the rows are on their way to another shard; nothing was done
+├── MoveError            a move stopped; nothing is lost        `tenfold shard resume`
 ├── BalancerError        nginx is missing or refuses its configuration
 └── PlatformError        the platform cannot start, stop or be reached
 """
@@ -78,6 +80,25 @@ class PoolTimeout(NodeError):
 
 class NodeDown(NodeError):
     """The shard refused the connection, or the connection was lost."""
+
+
+class FenceError(NodeError):
+    """The rows are on their way to another shard, or have gone there. Nothing of the statement was done.
+
+    bucket  the first that is not here; None where that is not known
+    to      the shard that has it now, since `epoch`; "" where it is not known, or still on its way
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", retryable: bool | None = None,
+        bucket: int | None = None, to: str = "", epoch: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(message, hint=hint or "try again", retryable=retryable)
+        self.bucket, self.to, self.epoch = bucket, to, epoch
+
+
+class MoveError(TenfoldError):
+    """A move was refused, or has stopped; nothing is lost, and `tenfold shard resume` goes on."""
 
 
 class BalancerError(TenfoldError):

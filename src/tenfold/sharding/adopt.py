@@ -7,12 +7,14 @@ shard only is adopted as it is: that shard owns all buckets, and nothing moves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tenfold.errors import CatalogError, ConfigError, ConstraintError, StatementError
 from tenfold.sharding.buckets import first_fill
 from tenfold.sharding.catalog import (
+    FENCE,
     MAP,
     MEMBERS,
     SCHEMA_VERSION,
@@ -28,7 +30,8 @@ from tenfold.sharding.catalog import (
 )
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.keys import bucket_of
-from tenfold.sharding.layout import Grouped, GroupTable, Layout, group_table, layout_of
+from tenfold.sharding.layout import Grouped, GroupTable, Layout, Pinned, Placed, group_table, layout_of
+from tenfold.sharding.moves.record import REFERENCE
 from tenfold.sharding.ports import Begin, Chance, Commit, Send, SendMany, Steps
 from tenfold.sharding.requirements import GALERA, judge_together
 from tenfold.sharding.reserve import KEPT, RESERVE, claim_of
@@ -161,8 +164,10 @@ def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -
     for position, shard in enumerate(layout.shards):
         yield Begin(shard)
         yield Send(shard, "DELETE FROM tf_bucket")
+        yield Send(shard, "DELETE FROM tf_fence")
         rows = [(bucket, owner, 1) for bucket, owner in enumerate(owners)]
         yield SendMany(shard, "INSERT INTO tf_bucket (bucket, shard, epoch) VALUES (?, ?, ?)", rows)
+        yield SendMany(shard, FENCE, [fence_row(shard, *row) for row in [*rows, (REFERENCE, "", 1)]])
         yield Commit(shard)
         yield Send(catalog, "DELETE FROM tf_member WHERE shard = ?", (shard,))
         yield Send(catalog, "INSERT INTO tf_member (shard, position) VALUES (?, ?)", (shard, position))
@@ -170,11 +175,35 @@ def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -
         yield Send(catalog, "DELETE FROM tf_object WHERE shard = ?", (shard,))
         ledger = [(shard, name, now_s) for name in objects]
         yield SendMany(catalog, "INSERT INTO tf_object (shard, object, created_s) VALUES (?, ?, ?)", ledger)
-    for name, value in (("cluster", cluster), ("epoch", "1"), ("schema_version", str(SCHEMA_VERSION))):
+    lease_s = f"{topology.database.lease_s:g}"
+    for name, value in (
+        ("cluster", cluster), ("epoch", "1"), ("version", "1"), ("lease_s", lease_s),
+        ("schema_version", str(SCHEMA_VERSION)),
+    ):  # fmt: skip
         yield Send(catalog, "DELETE FROM tf_catalog WHERE name = ?", (name,))
         yield Send(catalog, "INSERT INTO tf_catalog (name, value) VALUES (?, ?)", (name, value))
     counts = ", ".join(f"{shard} {owners.count(shard)}" for shard in layout.shards)
     result.done.append(f"catalog on {catalog}; buckets: {counts}")
+
+
+def fence_row(shard: str, bucket: int, owner: str, epoch: int) -> tuple[int, str, int, str]:
+    """How the fence of a bucket that rests stands on `shard`; owner "": every shard has it. For FENCE."""
+    return (bucket, "open", epoch, "") if owner in (shard, "") else (bucket, "moved", epoch, owner)
+
+
+def _number(layout: Layout, recorded: Iterable[tuple[Any, ...]], placed: Placed) -> Steps[int | None]:
+    """The number by which a pinned table will be fenced, known to every shard; None for tables of other kinds."""
+    if not isinstance(placed, Pinned):
+        return None
+    number: int = max([REFERENCE, *(row[4] for row in recorded if row[4] is not None)]) + 1
+    for shard in layout.shards:
+        yield Begin(shard)
+        yield Send(shard, "DELETE FROM tf_bucket WHERE bucket = ?", (number,))
+        yield Send(shard, "DELETE FROM tf_fence WHERE bucket = ?", (number,))
+        yield Send(shard, "INSERT INTO tf_bucket (bucket, shard, epoch) VALUES (?, ?, 1)", (number, placed.shard))
+        yield Send(shard, FENCE, fence_row(shard, number, placed.shard, 1))
+        yield Commit(shard)
+    return number
 
 
 def _owners(topology: Topology, layout: Layout) -> Steps[Sequence[str]]:
@@ -214,23 +243,32 @@ def _record_tables(layout: Layout, shapes: dict[tuple[str, str], TableShape], re
         if old is not None and (old[1], old[2]) == (kind, detail):
             continue
         if old is not None:
-            for shard in layout.shards:
-                if (yield from _rows(shard, f"SELECT 1 FROM {layout.dialect.quoted(placed.table)} LIMIT 1")):
+            if (yield from _holds_rows(layout, placed)):
+                if (old[1], kind) != ("pinned", "pinned"):  # else it stays where it is until a move takes it
                     mistakes.append(moved_table(placed.table, (old[1], old[2])))
-                    break
-            else:
-                yield Send(catalog, "DELETE FROM tf_table WHERE table_name = ?", (name,))
+                continue
+            yield Send(catalog, "DELETE FROM tf_table WHERE table_name = ?", (name,))
         watermark = None
         if isinstance(placed, Grouped):
             watermark = yield from _watermark(layout, placed, shapes)
         if not mistakes:
-            values = (name, kind, detail, watermark)
+            values = (name, kind, detail, watermark, (yield from _number(layout, recorded.values(), placed)))
             yield Send(
-                catalog, "INSERT INTO tf_table (table_name, kind, detail, watermark) VALUES (?, ?, ?, ?)", values
+                catalog,
+                "INSERT INTO tf_table (table_name, kind, detail, watermark, bucket) VALUES (?, ?, ?, ?, ?)",
+                values,
             )
+            recorded[name] = values
             result.done.append(f"{placed.table}: {kind} {detail}".rstrip())
     if mistakes:
         raise ConfigError("\n".join(dict.fromkeys(mistakes)))
+
+
+def _holds_rows(layout: Layout, placed: Placed) -> Steps[bool]:
+    for shard in layout.shards:
+        if (yield from _rows(shard, f"SELECT 1 FROM {layout.dialect.quoted(placed.table)} LIMIT 1")):
+            return True
+    return False
 
 
 def _watermark(layout: Layout, placed: Grouped, shapes: dict[tuple[str, str], TableShape]) -> Steps[int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tenfold.sharding.keys import BUCKETS
 
@@ -12,19 +12,39 @@ from tenfold.sharding.keys import BUCKETS
 class BucketMap:
     """bucket → shard, with an epoch that grows by one with every change.
 
-    owners  one shard name a bucket, BUCKETS of them, in bucket order.
+    owners  one shard name a bucket, BUCKETS of them, in bucket order
+    epochs  since which its owner has each bucket, likewise; empty: since the first
+    pinned  number of a pinned table → its shard, and since which epoch
     """
 
     epoch: int
     owners: tuple[str, ...]
+    epochs: tuple[int, ...] = ()
+    pinned: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.owners) != BUCKETS:
             raise ValueError(f"a bucket map has {BUCKETS} entries, not {len(self.owners)}")
 
     def shard_of(self, bucket: int) -> str:
-        """The shard that owns `bucket`."""
-        return self.owners[bucket]
+        """The shard that owns a bucket, or has the pinned table of that number; "": every shard has it."""
+        return self.owners[bucket] if bucket < BUCKETS else self.pinned.get(bucket, ("", 1))[0]
+
+    def since(self, bucket: int) -> int:
+        """The epoch since which it does."""
+        if bucket >= BUCKETS:
+            return self.pinned.get(bucket, ("", 1))[1]
+        return self.epochs[bucket] if self.epochs else 1
+
+    def moved(self, buckets: Iterable[int], to: str, epoch: int) -> BucketMap:
+        """The map in which `to` has owned `buckets` since `epoch`."""
+        owners, epochs, pinned = list(self.owners), list(self.epochs or (1,) * BUCKETS), dict(self.pinned)
+        for bucket in buckets:
+            if bucket < BUCKETS:
+                owners[bucket], epochs[bucket] = to, epoch
+            else:
+                pinned[bucket] = (to, epoch)
+        return BucketMap(max(epoch, self.epoch), tuple(owners), tuple(epochs), pinned)
 
     def shares(self) -> dict[str, int]:
         """How many buckets each shard owns; shards that own none are absent."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from tenfold.errors import CatalogError, ConfigError, StatementError
+from tenfold.errors import CatalogError, ConfigError, NodeError, StatementError
 from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.dialects import MYSQL, Dialect
-from tenfold.sharding.execute import Catalog
 from tenfold.sharding.keys import BUCKETS
-from tenfold.sharding.layout import Layout, layout_of
+from tenfold.sharding.layout import Layout, Pinned, layout_of
+from tenfold.sharding.moves.record import ACTIVE, move_of
 from tenfold.sharding.ports import Send, Steps
+from tenfold.sharding.view import Catalog
 from tenfold.topology.model import Topology
 
-SCHEMA_VERSION = 1
-"""Raised by every change of these tables; a router refuses a version it does not know."""
+SCHEMA_VERSION = 2
+"""Raised by every change of these tables; a router refuses a version it does not know. 2: leases and moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,38 @@ _ON_EVERY_SHARD = (
     ),
     _Table(
         "tf_verdict",
-        "token CHAR(32) PRIMARY KEY, verdict VARCHAR(10) NOT NULL, at_s DOUBLE PRECISION NOT NULL",
+        "token CHAR(32) NOT NULL, bucket INTEGER NOT NULL, verdict VARCHAR(10) NOT NULL,"
+        " at_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (token, bucket)",
         {"tf_verdict_at": "at_s"},
     ),
+    # Whether a bucket is here (open), is about to go (fenced), is on its way to here (incoming) or elsewhere (moved);
+    # since which epoch this shard owns it, or `to_shard` does; the mover that wrote it; whether changes are marked.
+    _Table(
+        "tf_fence",
+        "bucket INTEGER PRIMARY KEY, state VARCHAR(10) NOT NULL, epoch BIGINT NOT NULL,"
+        " to_shard VARCHAR(40) NOT NULL, token BIGINT NOT NULL, captured INTEGER NOT NULL",
+    ),
 )
-# On the catalog's shard. tf_table: where each table was when it was first seen; tf_object: the ledger of
-# what Tenfold created, to clean up by.
+# On the catalog's shard. tf_table: where each table is, and of a pinned one the number by which it is fenced;
+# tf_move: what moves, and what has moved; tf_router: the processes that hold a lease; tf_object: the ledger of what
+# Tenfold created, to clean up by.
 _ON_THE_CATALOG = (
     _Table("tf_catalog", "name VARCHAR(130) PRIMARY KEY, value VARCHAR(200) NOT NULL"),
     _Table("tf_member", "shard VARCHAR(40) PRIMARY KEY, position INTEGER NOT NULL"),
     _Table(
         "tf_table",
-        "table_name VARCHAR(64) PRIMARY KEY, kind VARCHAR(10) NOT NULL, detail VARCHAR(130) NOT NULL, watermark BIGINT",
+        "table_name VARCHAR(64) PRIMARY KEY, kind VARCHAR(10) NOT NULL, detail VARCHAR(130) NOT NULL, watermark BIGINT,"
+        " bucket INTEGER",
+    ),
+    _Table(
+        "tf_move",
+        "id INTEGER PRIMARY KEY, phase VARCHAR(10) NOT NULL, token BIGINT NOT NULL, legs TEXT NOT NULL,"
+        " detail TEXT NOT NULL, created_s DOUBLE PRECISION NOT NULL, changed_s DOUBLE PRECISION NOT NULL",
+    ),
+    _Table(
+        "tf_router",
+        "id CHAR(32) PRIMARY KEY, schema_version INTEGER NOT NULL, host VARCHAR(100) NOT NULL, pid BIGINT NOT NULL,"
+        " shards TEXT NOT NULL, started_s DOUBLE PRECISION NOT NULL, seen_s DOUBLE PRECISION NOT NULL",
     ),
     _Table("tf_worker", "worker INTEGER PRIMARY KEY, token CHAR(32) NOT NULL, until_s BIGINT NOT NULL"),
     _Table(
@@ -88,11 +109,15 @@ def _creating(tables: Sequence[_Table], dialect: Dialect) -> dict[str, str]:
     return found
 
 
+FENCE = "INSERT INTO tf_fence (bucket, state, epoch, to_shard, token, captured) VALUES (?, ?, ?, ?, 0, 0)"
 IDENTITY = "SELECT name, value FROM tf_shard"
 SETTINGS = "SELECT name, value FROM tf_catalog"
 MEMBERS = "SELECT shard FROM tf_member ORDER BY position"
-TABLES = "SELECT table_name, kind, detail, watermark FROM tf_table"
+TABLES = "SELECT table_name, kind, detail, watermark, bucket FROM tf_table"
 MAP = "SELECT bucket, shard, epoch FROM tf_bucket ORDER BY bucket"
+VERSION = "SELECT value FROM tf_catalog WHERE name = 'version'"
+MOVER = "mover"
+"""Name of the row of tf_shard that holds the token of the last mover; see moves/token.py."""
 _START = "run `tenfold shard init` (`tenfold up` does it)"
 
 
@@ -101,8 +126,26 @@ def reserved_setting(scope: str) -> str:
     return f"reserved:{scope}"
 
 
+_READINGS = 20
+
+
 def load(topology: Topology) -> Steps[Catalog]:
     """Read the catalog for a router. Raises CatalogError, ConfigError where it and the file do not agree."""
+    for _ in range(_READINGS):
+        found = yield from _load(topology)
+        # It takes several statements, and nothing keeps others from changing it in between.
+        if (yield from read_version(topology.catalog_shard)) == found.version:
+            return found
+    raise NodeError("the catalog keeps changing", hint="try again")
+
+
+def read_version(shard: str) -> Steps[int]:
+    """The version that the catalog on `shard` has now."""
+    rows = (yield Send(shard, VERSION)).rows
+    return int(rows[0][0]) if rows else 0
+
+
+def _load(topology: Topology) -> Steps[Catalog]:
     shard = topology.catalog_shard
     settings = yield from read_settings(shard)
     if settings is None or "cluster" not in settings or "initialised" not in settings:
@@ -118,11 +161,31 @@ def load(topology: Topology) -> Steps[Catalog]:
             f"tenfold.toml: database.shards: {', '.join(missing)} belongs to the platform and is not in the file; "
             f"write it back",
         )
-    layout = layout_of(topology.database, shard, members)
     rows = (yield Send(shard, TABLES)).rows
-    _compare(layout, {name: (kind, detail) for name, kind, detail, _ in rows}, settings, topology)
-    watermarks = {name: mark for name, _, _, mark in rows if mark is not None}
-    return Catalog(settings["cluster"], (yield from read_map(shard, settings)), layout, watermarks)
+    recorded = {name: (kind, detail) for name, kind, detail, _, _ in rows}
+    layout = placed_as(layout_of(topology.database, shard, members), recorded)
+    _compare(layout, recorded, settings, topology)
+    return Catalog(
+        settings["cluster"],
+        (yield from read_map(shard, settings)),
+        layout,
+        {name: mark for name, _, _, mark, _ in rows if mark is not None},
+        int(settings["version"]),
+        tuple(move_of(row) for row in (yield Send(shard, ACTIVE)).rows),
+        {name: number for name, _, _, _, number in rows if number is not None},
+        float(settings["lease_s"]),
+    )
+
+
+def placed_as(layout: Layout, recorded: Mapping[str, tuple[str, str]]) -> Layout:
+    """The layout with pinned tables where the catalog has them: the file says where they are wanted, and a move
+    takes them there."""
+    tables = dict(layout.tables)
+    for name, placed in layout.tables.items():
+        kind, detail = recorded.get(name, ("", ""))
+        if isinstance(placed, Pinned) and kind == "pinned":
+            tables[name] = Pinned(placed.table, detail)
+    return replace(layout, tables=tables)
 
 
 def read_settings(shard: str) -> Steps[dict[str, str] | None]:
@@ -135,13 +198,15 @@ def read_settings(shard: str) -> Steps[dict[str, str] | None]:
 
 def read_map(shard: str, settings: dict[str, str]) -> Steps[BucketMap]:
     """The bucket map as `shard` has it. Raises CatalogError for one with holes."""
-    rows = (yield Send(shard, MAP)).rows
+    every = (yield Send(shard, MAP)).rows
+    rows = every[:BUCKETS]
     if [row[0] for row in rows] != list(range(BUCKETS)):
         raise CatalogError(
             f"the bucket map on {shard} has {len(rows)} entries, not {BUCKETS}",
-            hint="restore the catalog from a backup; every shard holds a copy of tf_bucket",
+            hint="every shard holds a copy: `tenfold shard repair-catalog` takes the newest",
         )
-    return BucketMap(int(settings["epoch"]), tuple(row[1] for row in rows))
+    pinned = {number: (owner, epoch) for number, owner, epoch in every[BUCKETS:]}
+    return BucketMap(int(settings["epoch"]), tuple(row[1] for row in rows), tuple(row[2] for row in rows), pinned)
 
 
 def check_identity(shard: str, identity: dict[str, str], cluster: str) -> None:
@@ -169,10 +234,10 @@ def check_version(settings: dict[str, str]) -> None:
     """Raises CatalogError for a catalog that this release does not know."""
     version = settings.get("schema_version", "")
     if version != str(SCHEMA_VERSION):
-        newer = version.isdigit() and int(version) > SCHEMA_VERSION
+        older = version.isdigit() and int(version) < SCHEMA_VERSION
         raise CatalogError(
             f"the catalog has schema_version {version or 'none'}; this Tenfold knows {SCHEMA_VERSION}",
-            hint="upgrade Tenfold in this application" if newer else "restore the catalog from a backup",
+            hint="`tenfold shard init` brings it up to date" if older else "upgrade Tenfold in this application",
         )
 
 
@@ -200,6 +265,5 @@ def moved_table(table: str, said: tuple[str, str]) -> str:
         "reference": "a reference table",
     }[kind]
     return (
-        f"tenfold.toml: database: {table} was {was} when its rows were written, and they are still there; "
-        f"write it back (tables do not move yet)"
+        f"tenfold.toml: database: {table} was {was} when its rows were written, and they are still there; write it back"
     )

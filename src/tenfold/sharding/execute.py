@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from tenfold.errors import ConfigError, CrossShardError, NodeError, RoutingError, StatementError, TenfoldError
 from tenfold.sharding import planner
-from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.constraints import table_names
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.idlease import Ids
 from tenfold.sharding.keys import bucket_of
-from tenfold.sharding.layout import Grouped, GroupTable, Layout, Pinned, group_table
+from tenfold.sharding.layout import Grouped, GroupTable, Pinned, group_table
 from tenfold.sharding.placing import Placing
 from tenfold.sharding.plan import ByKey, Everywhere, Plan
 from tenfold.sharding.plancache import Kept, Normal, normal, same_way
@@ -24,17 +22,8 @@ from tenfold.sharding.schema import read_shape
 from tenfold.sharding.shapes import TableShape
 from tenfold.sharding.statement import Kind, parse, value
 from tenfold.sharding.together import Share, ddl_on_all, on_all
+from tenfold.sharding.view import Catalog
 from tenfold.sharding.writes import Writes
-
-
-@dataclass(frozen=True, slots=True)
-class Catalog:
-    """What the catalog says. watermarks: table (lower-case) → ids above it carry their bucket."""
-
-    cluster: str
-    map: BucketMap
-    layout: Layout
-    watermarks: dict[str, int]
 
 
 class Executor:

@@ -198,6 +198,7 @@ class Database(Section):
     connect_s: Seconds = Field(5.0, gt=0, le=60, description="How long a server may take to accept a connection.")
     lock_wait_s: Seconds = Field(5.0, gt=0, le=300, description="How long a statement waits for a row or file lock.")
     statement_s: Seconds = Field(60.0, gt=0, le=86_400, description="How long a statement on a server may run.")
+    lease_s: Seconds = Field(2.0, ge=0.1, le=60, description="How long a process may trust its copy of the bucket map.")
     pull_rows: Whole = Field(
         100_000, ge=0, le=10_000_000, description="Rows that one statement may bring together from several shards."
     )

@@ -23,12 +23,13 @@ from tenfold.sharding.engine.router import (
 )
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.engine.turns import AsyncTurns
-from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.execute import Executor
 from tenfold.sharding.poolrules import Counters, closed
 from tenfold.sharding.ports import Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.sharding.streams import AsyncRows
+from tenfold.sharding.view import Catalog
 from tenfold.topology.model import Topology
 
 

@@ -13,12 +13,13 @@ from tenfold.sharding.engine.router import Threads, new_executor, new_pools, rea
 from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.engine.turns import Turns
-from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.execute import Executor
 from tenfold.sharding.poolrules import Counters, closed
 from tenfold.sharding.ports import Driver, Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.sharding.streams import Rows
+from tenfold.sharding.view import Catalog
 from tenfold.topology.model import Topology
 
 

@@ -25,9 +25,10 @@ from tenfold.sharding.engine.pools import Pool, Source, drop_socket, hung_up
 from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sqlite import SqliteDriver, scratch_driver, sqlite_path
 from tenfold.sharding.engine.threaded import ThreadedDriver, threaded_source
-from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.execute import Executor
 from tenfold.sharding.poolrules import Rules, closed, rules_of
 from tenfold.sharding.ports import SCRATCH, Driver
+from tenfold.sharding.view import Catalog
 from tenfold.topology.load import load as load_topology
 from tenfold.topology.model import Engine, Topology
 

@@ -7,8 +7,8 @@ import threading
 
 from tenfold.errors import TenfoldError
 from tenfold.sharding.engine.router import new_executor, one_off_runner
-from tenfold.sharding.execute import Catalog
 from tenfold.sharding.layout import Grouped
+from tenfold.sharding.view import Catalog
 from tenfold.topology.model import Topology
 
 EVERY_S = 30.0

@@ -1,0 +1,68 @@
+"""What a router knows of the platform at one moment. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tenfold.sharding.buckets import BucketMap
+from tenfold.sharding.layout import Layout
+from tenfold.sharding.moves.record import Move
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What the catalog says.
+
+    watermarks  table (lower-case) → ids above it carry their bucket
+    version     grows with every announcement, phase and epoch: two readings of one version are the same
+    moves       those that are not done
+    numbers     pinned table (lower-case) → the number by which it is fenced
+    lease_s     how long a router may go by this without asking again
+    """
+
+    cluster: str
+    map: BucketMap
+    layout: Layout
+    watermarks: Mapping[str, int]
+    version: int = 0
+    moves: tuple[Move, ...] = ()
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    lease_s: float = 2.0
+
+    @cached_property
+    def announced(self) -> frozenset[int]:
+        """Buckets, and numbers of pinned tables, that a move has announced: of them the shards are asked."""
+        return frozenset(bucket for move in self.moves for bucket in move.buckets)
+
+    def hidden_on(self, shard: str) -> frozenset[int]:
+        """Announced buckets of which a shard may hold rows that are not to be seen: copies on their way, remains."""
+        return self._hidden.get(shard, frozenset())
+
+    def announced_on(self, shard: str) -> frozenset[int]:
+        """Announced buckets that a shard owns."""
+        return self._owned.get(shard, frozenset())
+
+    @cached_property
+    def _hidden(self) -> Mapping[str, frozenset[int]]:
+        legs = [leg for move in self.moves for leg in move.legs]
+        return {
+            shard: frozenset(
+                bucket
+                for leg in legs
+                if shard in (leg.source, leg.target)
+                for bucket in leg.buckets
+                if self.map.shard_of(bucket) != shard
+            )
+            for shard in {shard for leg in legs for shard in (leg.source, leg.target)}
+        }
+
+    @cached_property
+    def _owned(self) -> Mapping[str, frozenset[int]]:
+        found: dict[str, set[int]] = {}
+        for bucket in self.announced:
+            owner = self.map.shard_of(bucket)
+            for shard in (owner,) if owner else self.layout.shards:
+                found.setdefault(shard, set()).add(bucket)
+        return {shard: frozenset(buckets) for shard, buckets in found.items()}
