@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tenfold.errors import ConstraintError, NodeDown, NodeError, StatementError, TenfoldError
+from tenfold.errors import ConstraintError, FenceError, NodeDown, NodeError, StatementError, TenfoldError
 
 # A value is taken, missing or not allowed: duplicates, NULL and no default, foreign keys, checks.
 CONSTRAINT = frozenset({1022, 1048, 1062, 1169, 1216, 1217, 1263, 1364, 1451, 1452, 1557, 1586, 1761, 1762, 1859,
@@ -35,6 +35,9 @@ _LITERAL = re.compile(r"""'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\Z)|"[^"\\]*(?:(?:\
 _VALUE_OF = re.compile(r"'.*'( for (?:key|column|function) )", re.DOTALL)
 _QUOTED = re.compile(r"'.*'", re.DOTALL)
 HIDDEN = "'…'"
+SIGNALLED = 1644
+_FENCED = {"fenced": "on its way from", "incoming": "on its way to", "moved": "no longer on"}
+_FENCE = re.compile(r"tf_fence ([0-9]+) ([a-z]+)", re.ASCII)
 
 
 def translated(shard: str, code: int, message: str, wait_s: Mapping[str, float]) -> TenfoldError:
@@ -44,6 +47,10 @@ def translated(shard: str, code: int, message: str, wait_s: Mapping[str, float])
     message  the server's words
     wait_s   the limits "statement", "lock" and "connect" in seconds, to be named
     """
+    fence = _FENCE.fullmatch(message) if code == SIGNALLED else None
+    if fence is not None:  # said by a trigger of moves/capture.py
+        number = int(fence[1])
+        return FenceError(f"bucket {number} is {_FENCED.get(fence[2], 'not on')} {shard}", bucket=number)
     known = _of_machine(shard, code, wait_s) or _of_access(shard, code, message)
     if known is not None:
         return known

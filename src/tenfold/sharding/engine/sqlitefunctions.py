@@ -1,0 +1,32 @@
+"""The functions that triggers of a move call on a SQLite shard, defined on each connection of ours. Edge."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from tenfold.errors import ShardKeyError
+from tenfold.sharding.bucketsql import FUNCTION
+from tenfold.sharding.keys import KeyType, bucket_of
+
+MOVER_FUNCTION = "tf_mover"
+"""tf_mover(): the token of the mover whose connection it is; 0 on all others."""
+
+
+def define_functions(connection: sqlite3.Connection, mover: int = 0) -> None:
+    """Define tf_bucket(kind, key) and tf_mover() on a connection. mover: the token of the mover that opened it.
+
+    Who has not got them cannot write a table that is on the move: "no such function" is what a shell is told.
+    """
+    connection.create_function(FUNCTION, 2, _bucket, deterministic=True)
+    connection.create_function(MOVER_FUNCTION, 0, lambda: mover, deterministic=True)
+
+
+def _bucket(kind: str, key: Any) -> int | None:
+    """NULL too for what no key can be: such a row was written past Tenfold, and belongs to no bucket."""
+    if key is None:
+        return None
+    try:
+        return bucket_of(key, KeyType(kind))
+    except ShardKeyError:
+        return None
