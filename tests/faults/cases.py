@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.faults.world import LEAVE, RENAME, SIGN_UP, Program, email_on, statements, transaction, user_on
+from tests.faults.world import LEAVE, RENAME, SIGN_UP, SIGN_UP_TWO, Program, email_on, statements, transaction, user_on
 
 # Users on the first and the second shard; addresses reserved on the first and the second.
 A, A2, B, B2 = user_on("shard_0"), user_on("shard_0", 1), user_on("shard_1"), user_on("shard_1", 1)
@@ -25,6 +25,16 @@ class Case:
 CASES = {
     "two sign-ups on one shard": Case((statements((SIGN_UP, (A, X))), statements((SIGN_UP, (A2, X))))),
     "two sign-ups on two shards": Case((statements((SIGN_UP, (A, X))), statements((SIGN_UP, (B, X))))),
+    "two signed up at once": Case(
+        (statements((SIGN_UP_TWO, (A, X, A2, Y))), statements((SIGN_UP, (B, Y)), (SIGN_UP, (B2, X))))
+    ),
+    "two signed up at once within a transaction": Case(
+        (transaction((SIGN_UP_TWO, (A, X, A2, Y)), (SIGN_UP_TWO, (A, Z, A2, X))), statements((SIGN_UP, (B, Y)))),
+        switches=1,
+    ),
+    "two signed up at once on two shards": Case(
+        (statements((SIGN_UP_TWO, (A, X, B, Y))), statements((SIGN_UP_TWO, (B2, X, A2, Z)))), switches=1
+    ),
     "one leaves, another takes the address": Case((statements((LEAVE, (A,))), statements((SIGN_UP, (B, X)))), {A: X}),
     "one renamed twice at once": Case((statements((RENAME, (Y, A))), statements((RENAME, (Z, A)))), {A: X}, switches=1),
     "one renamed twice at once, address afar": Case(

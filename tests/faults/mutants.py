@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tenfold.errors import ConstraintError, NodeError
 from tenfold.sharding.claiming import Claiming
 from tenfold.sharding.ports import Chance, Reply, Send, SendMany, Steps
-from tenfold.sharding.reserve import KEEP, RELEASING, Claim, Reservations, Settlement, Transaction
+from tenfold.sharding.reserve import GIVE_VERDICT, KEEP, RELEASING, Claim, Reservations, Settlement, Transaction
 from tenfold.sharding.transactions import Transactions
 
 
@@ -21,9 +23,31 @@ class NoVerdict(Reservations):
 class VerdictIsOnlyRead(Reservations):
     """Whoever tidies up takes the lack of a verdict for one, without putting it down."""
 
-    def settle(self, shard: str, token: str, owner_shard: str) -> Steps[None]:
-        verdict = yield Send(owner_shard, "SELECT verdict FROM tf_verdict WHERE token = ?", (token,))
-        yield from self._apply(shard, token, kept=bool(verdict.rows) and verdict.rows[0][0] == KEEP)
+    def settle(self, shard: str, token: str, owner_bucket: int) -> Steps[None]:
+        read = "SELECT verdict FROM tf_verdict WHERE token = ? AND bucket = ?"
+        verdict = yield Send(self.shard_of(owner_bucket), read, (token, owner_bucket))
+        yield from self._apply(shard, token, owner_bucket, kept=bool(verdict.rows) and verdict.rows[0][0] == KEEP)
+
+
+class OneVerdictForAllBuckets(Reservations):
+    """The writer says it once, with the bucket of its first row."""
+
+    def give_verdict(self, settlement: Settlement, shard: str) -> Steps[None]:
+        first = replace(settlement, claims=settlement.claims[:1], frees=settlement.frees[:1])
+        yield from super().give_verdict(first, shard)
+
+
+class VoidCostsItsBucketAlone(Reservations):
+    """The writer goes on where one of its buckets has its verdict already, unless all have."""
+
+    def give_verdict(self, settlement: Settlement, shard: str) -> Steps[None]:
+        now_s, given = (yield Chance()).now_s, False
+        for bucket in {claim.owner_bucket for claim in settlement.claims}:
+            with suppress(ConstraintError):
+                yield Send(shard, GIVE_VERDICT, (settlement.token, bucket, KEEP, now_s))
+                given = True
+        if not given:
+            raise NodeError("given up")
 
 
 class FreedBeforeTheRowHasGone(Reservations):
@@ -116,6 +140,8 @@ PROTOCOL = Mutant("", 0, 0)
 MUTANTS = {
     "no verdict": Mutant("two sign-ups on two shards", 0, 1, NoVerdict),
     "verdict is only read": Mutant("two sign-ups on two shards", 1, 0, VerdictIsOnlyRead),
+    "one verdict for all buckets": Mutant("two signed up at once", 0, 1, OneVerdictForAllBuckets),
+    "void costs its bucket alone": Mutant("two signed up at once", 2, 0, VoidCostsItsBucketAlone),
     "freed before the row has gone": Mutant("one leaves, another takes the address", 1, 0, FreedBeforeTheRowHasGone),
     "absent is never reserved": Mutant("away and back while it is deleted", 3, 0, AbsentIsNeverReserved),
     "frees whoever holds it": Mutant("away, another's, and back", 3, 0, FreesWhoeverHoldsIt, slow=True),

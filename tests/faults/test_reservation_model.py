@@ -18,6 +18,7 @@ from tests.faults.world import (
     LEAVE,
     RENAME,
     SIGN_UP,
+    SIGN_UP_TWO,
     Program,
     World,
     on_files,
@@ -93,9 +94,10 @@ def _at_random(world: World, executor: Executor, seed: int) -> list[str]:
 
 def _program(drawn: random.Random) -> Program:
     def one() -> tuple[str, tuple[object, ...]]:
-        sql = drawn.choice([SIGN_UP, RENAME, RENAME, LEAVE])
-        user, email = drawn.choice([A, A2, B, B2]), drawn.choice([X, Y, Z, Z, None])
-        return sql, {SIGN_UP: (user, email), RENAME: (email, user), LEAVE: (user,)}[sql]
+        sql = drawn.choice([SIGN_UP, SIGN_UP_TWO, RENAME, RENAME, LEAVE])
+        (user, other), (email, another) = drawn.sample([A, A2, B, B2], 2), drawn.sample([X, Y, Z, Z, None], 2)
+        two = (user, email, other, another)
+        return sql, {SIGN_UP: two[:2], SIGN_UP_TWO: two, RENAME: (email, user), LEAVE: (user,)}[sql]
 
     each = [one() for _ in range(drawn.randint(1, 3))]
     return transaction(*each, commits=drawn.random() < 0.7) if drawn.random() < 0.3 else statements(*each)

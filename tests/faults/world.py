@@ -25,12 +25,13 @@ from tenfold.sharding.claiming import Claiming
 from tenfold.sharding.dialects import SQLITE, Dialect
 from tenfold.sharding.engine.mysql import MysqlDriver
 from tenfold.sharding.engine.sqlite import SqliteDriver
-from tenfold.sharding.execute import Catalog, Executor
+from tenfold.sharding.execute import Executor
 from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.sharding.layout import Grouped, Layout
 from tenfold.sharding.ports import Begin, Chance, Commit, Drawn, Driver, Effect, Pause, Rollback, Send, SendMany, Steps
 from tenfold.sharding.reserve import KEPT, RESERVE, Reservations, Transaction, claim_of
 from tenfold.sharding.transactions import Transactions
+from tenfold.sharding.view import Catalog
 from tenfold.sharding.writes import Writes
 from tenfold.topology.model import Engine
 from tests.faults.schedules import Schedule
@@ -39,6 +40,7 @@ from tests.sharding.engine.sites import broken_rules
 
 SHARDS = ("shard_0", "shard_1")
 SIGN_UP = "INSERT INTO users (id, email) VALUES (?, ?)"
+SIGN_UP_TWO = "INSERT INTO users (id, email) VALUES (?, ?), (?, ?)"
 RENAME = "UPDATE users SET email = ? WHERE id = ?"
 LEAVE = "DELETE FROM users WHERE id = ?"
 LAYOUT = Layout({"users": Grouped("users", "user", "id", ("email",), False)}, SHARDS, "shard_0")
@@ -111,7 +113,7 @@ class World:
         made.writes.transactions = rules.transactions(made.ids, made.reservations)
         made.writes.claiming = rules.claiming(made.writes.transactions, self._dialect)
         self._now_s = 1000.0
-        for steps in (*(made.plan(sql) for sql in (SIGN_UP, RENAME, LEAVE)), made.ids.draw(None, None)):
+        for steps in (*(made.plan(sql) for sql in (SIGN_UP, SIGN_UP_TWO, RENAME, LEAVE)), made.ids.draw(None, None)):
             self._finish(steps)
         return made
 

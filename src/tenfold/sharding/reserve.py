@@ -5,11 +5,17 @@ row that holds the value, not the value itself. It is made (`pending`) before th
 freed (`releasing`) only after the row has gone, so whoever looks a value up never misses its row.
 
 Whether a writer that vanished had committed is decided on the *owner's* shard, in `tf_verdict`: the
-writer inserts (token, kept) in the transaction of the row; whoever tidies up inserts (token, void)
-unless a verdict is there. The token is the primary key, so one of the two wins, whatever the timing:
+writer inserts (token, bucket, kept) in the transaction of the rows, for each bucket that they are of;
+whoever tidies up inserts (token, bucket, void) for the bucket of the reservation that it met, unless a
+verdict is there. (token, bucket) is the primary key, so one of the two wins, whatever the timing:
 
     void wins   the writer's transaction fails on the verdict, nothing was written, the value is free
     kept wins   the row is there, the reservation becomes `kept` (or is deleted, if it was releasing)
+
+A verdict has its row's bucket because it moves with it to another shard: whoever settles asks there, and
+found nothing if one verdict had stayed behind for all buckets of the statement. They never disagree: all
+of a statement's verdicts are inserted in one transaction, so a `void` for one bucket fails all its rows,
+and a `kept` for one says that all were committed.
 
 Invariant: for each value at most one committed row; and every committed row has a reservation that
 is kept, or pending/releasing with the verdict `kept`. Tidying is safe at any age; waiting first is politeness.
@@ -40,7 +46,7 @@ LOOK_UP = "SELECT owner_bucket FROM tf_reservation WHERE scope = ? AND digest = 
 RESERVE = (
     "INSERT INTO tf_reservation (scope, digest, bucket, owner_bucket, state, token, at_s) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-GIVE_VERDICT = "INSERT INTO tf_verdict (token, verdict, at_s) VALUES (?, ?, ?)"
+GIVE_VERDICT = "INSERT INTO tf_verdict (token, bucket, verdict, at_s) VALUES (?, ?, ?, ?)"
 _STATE = "SELECT state, token, owner_bucket, at_s FROM tf_reservation WHERE scope = ? AND digest = ?"
 _FREE = (
     "UPDATE tf_reservation SET state = ?, token = ?, at_s = ?"
@@ -49,11 +55,11 @@ _FREE = (
 # By primary key and not by token alone: over a small table InnoDB's optimizer reads, and so locks, every row.
 _KEEP = "UPDATE tf_reservation SET state = 'kept' WHERE scope = ? AND digest = ? AND token = ? AND state = ?"
 _DROP = "DELETE FROM tf_reservation WHERE scope = ? AND digest = ? AND token = ? AND state = ?"
-_HELD_UNDER = "SELECT scope, digest, state FROM tf_reservation WHERE token = ?"
-_VERDICT = "SELECT verdict FROM tf_verdict WHERE token = ?"
+_HELD_UNDER = "SELECT scope, digest, state FROM tf_reservation WHERE token = ? AND owner_bucket = ?"
+_VERDICT = "SELECT verdict FROM tf_verdict WHERE token = ? AND bucket = ?"
 _UNSETTLED = "SELECT DISTINCT token, owner_bucket FROM tf_reservation WHERE state <> ? AND at_s < ? LIMIT 500"
-_OLD = "SELECT token FROM tf_verdict WHERE at_s < ? LIMIT 500"
-_FORGET = "DELETE FROM tf_verdict WHERE token = ?"
+_OLD = "SELECT token, bucket FROM tf_verdict WHERE at_s < ? LIMIT 500"
+_FORGET = "DELETE FROM tf_verdict WHERE token = ? AND bucket = ?"
 _EMPTY = "DELETE FROM tf_reservation WHERE scope = ?"
 _POLL_S = 0.02
 
@@ -190,7 +196,7 @@ class Reservations:
                 yield Pause(_POLL_S)
                 polls += 1
             else:
-                yield from self._settle_other(attempt.shard, other, self.shard_of(owner_bucket), tx)
+                yield from self._settle_other(attempt.shard, other, owner_bucket, tx)
         raise NodeError(f"{claim.scope}: the value is fought over", hint="try again")
 
     def still_absent(self, settlement: Settlement) -> Steps[bool]:
@@ -211,24 +217,26 @@ class Reservations:
         current = self.dialect.shared_read if shard == transaction else ""
         return Send(shard, _STATE + current, (claim.scope, claim.digest))
 
-    def _settle_other(self, shard: str, token: str, owner_shard: str, tx: Transaction) -> Steps[None]:
+    def _settle_other(self, shard: str, token: str, owner_bucket: int, tx: Transaction) -> Steps[None]:
         if tx.shard is not None:
             # A verdict inside the caller's transaction would vanish with its rollback, after it was acted on.
             raise NodeError("the value is held by a statement that has not ended", hint="run the transaction again")
-        yield from self.settle(shard, token, owner_shard)
+        yield from self.settle(shard, token, owner_bucket)
 
-    def settle(self, shard: str, token: str, owner_shard: str) -> Steps[None]:
-        """Decide what became of the statement `token`, and bring its reservations on `shard` to it."""
-        verdict = yield Send(owner_shard, _VERDICT, (token,))
+    def settle(self, shard: str, token: str, owner_bucket: int) -> Steps[None]:
+        """Decide what became of the rows in `owner_bucket` that the statement `token` wrote, and bring their
+        reservations on `shard` to it; those of its other buckets are settled with the verdicts of these."""
+        owner_shard, key = self.shard_of(owner_bucket), (token, owner_bucket)
+        verdict = yield Send(owner_shard, _VERDICT, key)
         if not verdict.rows:
             now_s = (yield Chance()).now_s
             with suppress(ConstraintError):  # somebody else has just given it
-                yield Send(owner_shard, GIVE_VERDICT, (token, VOID, now_s))
-            verdict = yield Send(owner_shard, _VERDICT, (token,))
-        yield from self._apply(shard, token, kept=verdict.rows[0][0] == KEEP)
+                yield Send(owner_shard, GIVE_VERDICT, (*key, VOID, now_s))
+            verdict = yield Send(owner_shard, _VERDICT, key)
+        yield from self._apply(shard, token, owner_bucket, kept=verdict.rows[0][0] == KEEP)
 
-    def _apply(self, shard: str, token: str, *, kept: bool) -> Steps[None]:
-        rows = (yield Send(shard, _HELD_UNDER, (token,))).rows
+    def _apply(self, shard: str, token: str, owner_bucket: int, *, kept: bool) -> Steps[None]:
+        rows = (yield Send(shard, _HELD_UNDER, (token, owner_bucket))).rows
         for state in (PENDING, RELEASING):
             keys = [(scope, digest) for scope, digest, held in rows if held == state]
             yield from self._bring(shard, token, state, keys, kept=kept)
@@ -241,9 +249,18 @@ class Reservations:
             yield SendMany(shard, _KEEP if stays else _DROP, rows)
 
     def give_verdict(self, settlement: Settlement, shard: str) -> Steps[None]:
-        """Say `kept` in the open transaction of the row. Raises NodeError when the claim was given up meanwhile."""
+        """Say `kept` for every bucket of the rows, in their open transaction; nothing where no value is at stake.
+
+        Raises NodeError when a claim was given up meanwhile: the whole statement fails then, whatever its bucket.
+        """
+        buckets = sorted({claim.owner_bucket for claim in (*settlement.claims, *settlement.frees)})
+        now_s = (yield Chance()).now_s
+        rows = [(settlement.token, bucket, KEEP, now_s) for bucket in buckets]
         try:
-            yield Send(shard, GIVE_VERDICT, (settlement.token, KEEP, (yield Chance()).now_s))
+            if len(rows) == 1:
+                yield Send(shard, GIVE_VERDICT, rows[0])
+            elif rows:
+                yield SendMany(shard, GIVE_VERDICT, rows)
         except ConstraintError:
             raise NodeError("the statement took so long that its reservation was given up", hint="try again") from None
 
@@ -265,7 +282,7 @@ class Reservations:
                     continue
 
     def sweep(self, shards: Iterable[str], older_than_s: float, keep_verdicts_s: float) -> Steps[int]:
-        """Settle what crashed writers left on `shards`; → how many statements.
+        """Settle what crashed writers left on `shards`; → how many statements, each once for a bucket and shard.
 
         One shard that is down does not hold up the others; then NodeError is raised at the end.
         Verdicts go once they are older than `keep_verdicts_s` and every shard was swept: whatever
@@ -288,10 +305,10 @@ class Reservations:
         wait for: a writer at work has just inserted it (measured)."""
         full = True
         while full:
-            tokens = list((yield Send(shard, _OLD, (before_s,))).rows)
-            if tokens:
-                yield SendMany(shard, _FORGET, tokens)
-            full = len(tokens) == 500
+            keys = list((yield Send(shard, _OLD, (before_s,))).rows)
+            if keys:
+                yield SendMany(shard, _FORGET, keys)
+            full = len(keys) == 500
 
     def _sweep_shard(self, shard: str, before_s: float, failures: list[NodeError]) -> Steps[int]:
         settled, failed_before, full = 0, len(failures), True
@@ -303,7 +320,7 @@ class Reservations:
                 break
             for token, owner_bucket in found:
                 try:
-                    yield from self.settle(shard, token, self.shard_of(owner_bucket))
+                    yield from self.settle(shard, token, owner_bucket)
                     settled += 1
                 except NodeError as error:
                     failures.append(error)

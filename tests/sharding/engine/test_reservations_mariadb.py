@@ -108,8 +108,8 @@ def test_a_transaction_does_not_wait_for_what_its_own_locks_keep_from_ending(on_
 
 def test_tidying_up_waits_for_no_writer_at_work(on_mariadb: Site, mine: tenfold.Database) -> None:
     for shard in on_mariadb.shards:
-        rows = ", ".join(f"('{number:032x}', 'kept', {number})" for number in range(200))
-        on_mariadb.look(shard, f"INSERT INTO tf_verdict (token, verdict, at_s) VALUES {rows}")
+        rows = ", ".join(f"('{number // 2:032x}', {number}, 'kept', {number})" for number in range(200))
+        on_mariadb.look(shard, f"INSERT INTO tf_verdict (token, bucket, verdict, at_s) VALUES {rows}")
     with mine.transaction() as tx:
         tx.execute(SIGN_UP, (on_mariadb.key("shard_1"), on_mariadb.address("shard_1")))
         assert on_mariadb.sweep(older_than_s=15.0) == 0

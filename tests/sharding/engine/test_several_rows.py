@@ -14,7 +14,7 @@ import pytest
 
 import tenfold
 from tenfold.errors import ConstraintError, CrossShardError, NodeError, StatementError
-from tenfold.sharding.keys import KeyType
+from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.sharding.reserve import PENDING, RESERVE, claim_of
 from tests.sharding.engine.sites import Site
 
@@ -175,6 +175,28 @@ def test_what_a_killed_writer_left_long_ago_holds_nobody_up(site: Site, db: tenf
     started = time.monotonic()
     assert db.execute(SIGN_UP, (site.key("shard_1"), "stale@example.com")).rowcount == 1
     assert time.monotonic() - started < 0.9 * site.topology().database.lock_wait_s
+
+
+def test_a_bucket_that_went_elsewhere_took_the_verdict_of_its_rows_along(site: Site, db: tenfold.Database) -> None:
+    ada, bob = site.key("shard_1"), site.key("shard_1", 1)
+    two = "INSERT INTO users (id, email) VALUES (?, ?), (?, ?)"
+    db.execute(two, (ada, site.address("shard_0"), bob, site.address("shard_0", 1)))
+    # The writer was killed before it confirmed, and bob's bucket was moved before anybody tidied up.
+    site.look("shard_0", "UPDATE tf_reservation SET state = 'pending'")
+    bucket = bucket_of(bob, KeyType.INTEGER)
+    for table, column, value in (("users", "id", bob), ("tf_verdict", "bucket", bucket)):
+        (row,) = site.look("shard_1", f"SELECT * FROM {table} WHERE {column} = ?", (value,))
+        site.look("shard_1", f"DELETE FROM {table} WHERE {column} = ?", (value,))
+        site.look("shard_2", f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    for shard in site.shards:
+        site.look(shard, "UPDATE tf_bucket SET shard = 'shard_2' WHERE bucket = ?", (bucket,))
+    assert site.sweep() == 2 and site.violations() == []
+    kept = site.look_everywhere("SELECT bucket, verdict FROM tf_verdict")
+    assert kept == {
+        "shard_0": [],
+        "shard_1": [(bucket_of(ada, KeyType.INTEGER), "kept")],
+        "shard_2": [(bucket, "kept")],
+    }
 
 
 def owner_of(site: Site, catalog: str, bucket: int) -> str:
