@@ -37,7 +37,7 @@ _ON_EVERY_SHARD = (
         "scope VARCHAR(130) NOT NULL, digest CHAR(64) NOT NULL,"
         " bucket INTEGER NOT NULL, owner_bucket INTEGER NOT NULL, state VARCHAR(10) NOT NULL,"
         " token CHAR(32) NOT NULL, at_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (scope, digest)",
-        {"tf_reservation_token": "token", "tf_reservation_state": "state, at_s"},
+        {"tf_reservation_token": "token, owner_bucket", "tf_reservation_state": "state, at_s"},
     ),
     _Table(
         "tf_verdict",
@@ -199,13 +199,13 @@ def read_settings(shard: str) -> Steps[dict[str, str] | None]:
 def read_map(shard: str, settings: dict[str, str]) -> Steps[BucketMap]:
     """The bucket map as `shard` has it. Raises CatalogError for one with holes."""
     every = (yield Send(shard, MAP)).rows
-    rows = every[:BUCKETS]
+    rows = [row for row in every if row[0] < BUCKETS]
     if [row[0] for row in rows] != list(range(BUCKETS)):
         raise CatalogError(
             f"the bucket map on {shard} has {len(rows)} entries, not {BUCKETS}",
             hint="every shard holds a copy: `tenfold shard repair-catalog` takes the newest",
         )
-    pinned = {number: (owner, epoch) for number, owner, epoch in every[BUCKETS:]}
+    pinned = {number: (owner, epoch) for number, owner, epoch in every[len(rows) :]}
     return BucketMap(int(settings["epoch"]), tuple(row[1] for row in rows), tuple(row[2] for row in rows), pinned)
 
 

@@ -51,7 +51,7 @@ def test_a_second_initialisation_changes_nothing(bare_mariadb: Site) -> None:
     assert any("catalog on shard_0" in line for line in first.done)
     before = state(bare_mariadb)
     copies = [before[f"{shard}.tf_bucket"] for shard in bare_mariadb.shards]
-    assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 4096
+    assert copies[0] == copies[1] == copies[2] and len(copies[0]) == 4097  # posts has a number too
     second = bare_mariadb.initialise()
     assert second.done == [] and second.cluster == first.cluster and state(bare_mariadb) == before
     for shard in bare_mariadb.shards:
@@ -68,7 +68,7 @@ def test_tenfolds_own_tables_are_transactional_and_compare_by_bytes(bare_mariadb
 def test_adopting_a_database_moves_nothing_and_reserves_what_it_holds(bare_mariadb: Site) -> None:
     site = lived_in(bare_mariadb)
     assert "users.email: unique over all shards, 20 values reserved" in site.initialise().done
-    assert site.look("shard_1", "SELECT DISTINCT shard FROM tf_bucket") == [("shard_0",)]
+    assert site.look("shard_1", "SELECT DISTINCT shard FROM tf_bucket WHERE bucket < 4096") == [("shard_0",)]
     assert site.look("shard_0", "SELECT watermark FROM tf_table ORDER BY table_name")[1] == (70,)
     assert site.look("shard_0", "SELECT COUNT(*) FROM tf_reservation WHERE state = 'kept'") == [(20,)]
     assert not site.look("shard_1", "SELECT 1 FROM information_schema.tables WHERE table_name = 'users'"

@@ -18,6 +18,7 @@ from tenfold.sharding.catalog import SETTINGS
 from tenfold.sharding.dialects import SQLITE
 from tenfold.sharding.engine.asking import LIMIT_S, ask_all
 from tenfold.sharding.engine.sqlite import sqlite_path
+from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.ports import Driver, Reply
 from tenfold.sharding.requirements import product
 from tenfold.sharding.shapes import OWN_PREFIX
@@ -140,7 +141,9 @@ def _latency_s(driver: Driver, sql: str) -> float:
 
 def _copy(driver: Driver) -> _Copy | None:
     try:
-        rows = driver.execute("SELECT shard, COUNT(*), MAX(epoch) FROM tf_bucket GROUP BY shard", ()).rows
+        # Numbers beyond are those of pinned tables.
+        sql = "SELECT shard, COUNT(*), MAX(epoch) FROM tf_bucket WHERE bucket < ? GROUP BY shard"
+        rows = driver.execute(sql, (BUCKETS,)).rows
     except StatementError:
         return None
     settings: dict[str, str] = {}

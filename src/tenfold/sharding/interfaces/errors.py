@@ -5,7 +5,7 @@
     ├── InterfaceError            ConfigError, PlatformError; a closed connection or cursor
     └── DatabaseError
         ├── DataError             StatementError: a value that its column or its type cannot hold
-        ├── OperationalError      NodeError, PoolTimeout, NodeDown, CatalogError
+        ├── OperationalError      NodeError, PoolTimeout, NodeDown, FenceError, MoveError, CatalogError
         ├── IntegrityError        ConstraintError
         ├── InternalError         never raised
         ├── ProgrammingError      StatementError; no rows to fetch
@@ -107,6 +107,14 @@ class NodeDown(errors.NodeDown, OperationalError):
     """The shard refused the connection, or the connection was lost."""
 
 
+class FenceError(errors.FenceError, OperationalError):
+    """The rows are on their way to another shard, or have gone there. Nothing of the statement was done."""
+
+
+class MoveError(errors.MoveError, OperationalError):
+    """A move was refused, or has stopped; nothing is lost."""
+
+
 _BOTH: dict[type[errors.TenfoldError], type[Error]] = {
     errors.ConfigError: ConfigError,
     errors.PlatformError: PlatformError,
@@ -119,6 +127,8 @@ _BOTH: dict[type[errors.TenfoldError], type[Error]] = {
     errors.NodeError: NodeError,
     errors.PoolTimeout: PoolTimeout,
     errors.NodeDown: NodeDown,
+    errors.FenceError: FenceError,
+    errors.MoveError: MoveError,
     errors.TenfoldError: DatabaseError,
 }
 
