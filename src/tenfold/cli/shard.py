@@ -16,12 +16,17 @@ def shard() -> None:
 
 
 @shard.command()
+@click.option("--restarted", is_flag=True, help="Every process of the application was started again since the upgrade.")
 @common
-def init(run: Invocation) -> None:
-    """Create the catalog, the bucket map and Tenfold's own tables. May be run again: what is there stays."""
+def init(run: Invocation, restarted: bool) -> None:
+    """Create the catalog, the bucket map and Tenfold's own tables. May be run again: what is there stays.
+
+    A catalog of the release before is brought up to date. Processes of that release know no leases, so no bucket
+    moves until --restarted says that none of them runs any more.
+    """
     from tenfold.sharding.engine.initialise import initialise
 
-    made = initialise(run.topology())
+    made = initialise(run.topology(), restarted=restarted)
     run.result({"cluster": made.cluster, "done": made.done, "notes": made.notes})
     for line in made.done or ["nothing to do"]:
         run.say(line)

@@ -7,19 +7,19 @@ shard only is adopted as it is: that shard owns all buckets, and nothing moves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tenfold.errors import CatalogError, ConfigError, ConstraintError, StatementError
 from tenfold.sharding.buckets import first_fill
 from tenfold.sharding.catalog import (
-    FENCE,
     MAP,
     MEMBERS,
+    NEXT_VERSION,
     SCHEMA_VERSION,
     TABLES,
     check_identity,
+    check_members,
     check_version,
     moved_table,
     on_every_shard,
@@ -27,17 +27,19 @@ from tenfold.sharding.catalog import (
     read_identity,
     read_settings,
     reserved_setting,
+    set_setting,
 )
 from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.fences import lay_map, lay_number, next_number
 from tenfold.sharding.keys import bucket_of
 from tenfold.sharding.layout import Grouped, GroupTable, Layout, Pinned, Placed, group_table, layout_of
-from tenfold.sharding.moves.record import REFERENCE
 from tenfold.sharding.ports import Begin, Chance, Commit, Send, SendMany, Steps
 from tenfold.sharding.requirements import GALERA, judge_together
 from tenfold.sharding.reserve import KEPT, RESERVE, claim_of
 from tenfold.sharding.schema import read_shape
 from tenfold.sharding.schemarules import table_mistakes
 from tenfold.sharding.shapes import TableShape
+from tenfold.sharding.upgrade import OLDER_ROUTERS, change_lease, upgrade
 from tenfold.topology.model import Topology
 
 _CHUNK = 1000
@@ -52,36 +54,67 @@ class Adopted:
     notes: list[str] = field(default_factory=list)
 
 
-def adopt(topology: Topology) -> Steps[Adopted]:
-    """Bring all shards to what the file says. Raises ConfigError, with every mistake a line, CatalogError."""
+def adopt(topology: Topology, *, restarted: bool = False) -> Steps[Adopted]:
+    """Bring all shards to what the file says. Raises ConfigError, with every mistake a line, CatalogError.
+
+    restarted  every process of the application was started anew since the catalog was brought to this release's version
+    """
     catalog = topology.catalog_shard
     settings = yield from read_settings(catalog)
     fresh = settings is None or "initialised" not in settings
-    if settings and not fresh:
-        check_version(settings)
     members = tuple(topology.database.shards)
-    if not fresh:
-        members = tuple(row[0] for row in (yield Send(catalog, MEMBERS)).rows)
+    upgraded: list[str] = []
+    if settings and not fresh:
+        older = settings.get("schema_version") == "1"
+        if not older:
+            check_version(settings)
+        members = yield from _members(topology)
+        if older:
+            upgraded = yield from upgrade(layout_of(topology.database, catalog, members), settings["cluster"])
+            settings = yield from read_settings(catalog)
     layout = layout_of(topology.database, catalog, members)
     shapes = yield from _shapes(layout)
     _refuse(layout, shapes)
     if fresh:
         yield from _refuse_galera(layout)
     cluster = yield from _identify(layout, settings)
-    result = Adopted(cluster)
-    if fresh:
+    result = Adopted(cluster, upgraded)
+    if fresh or not settings:
         yield from _create(topology, layout, cluster, result)
     else:
-        result.notes += [
-            f"{shard} is in the file and not yet part of the platform: it holds nothing (adding a shard comes later)"
-            for shard in topology.database.shards
-            if shard not in members
-        ]
-    yield from _record_tables(layout, shapes, result)
+        result.done += yield from change_lease(catalog, settings, topology.database.lease_s)
+        yield from _note(topology, members, settings, restarted, result)
+    yield from _record_tables(layout, shapes, result, fresh)
     yield from _reserve_columns(layout, shapes, result)
     if fresh:
         yield Send(catalog, "INSERT INTO tf_catalog (name, value) VALUES ('initialised', 'yes')")
     return result
+
+
+def _members(topology: Topology) -> Steps[tuple[str, ...]]:
+    """Raises ConfigError for one that the file lacks."""
+    members = tuple(row[0] for row in (yield Send(topology.catalog_shard, MEMBERS)).rows)
+    check_members(topology, members)
+    return members
+
+
+def _note(
+    topology: Topology, members: Sequence[str], settings: dict[str, str], restarted: bool, result: Adopted
+) -> Steps[None]:
+    """What a person should know, or has told us."""
+    result.notes += [
+        f"{shard} is in the file and not yet part of the platform: `tenfold shard add {shard}` makes it so"
+        for shard in topology.database.shards
+        if shard not in members
+    ]
+    if OLDER_ROUTERS in settings and restarted:
+        yield Send(topology.catalog_shard, "DELETE FROM tf_catalog WHERE name = ?", (OLDER_ROUTERS,))
+        result.done.append("every process of the application knows leases: buckets may move")
+    elif OLDER_ROUTERS in settings:
+        result.notes.append(
+            "processes of the release before may still run, for which no move would wait: start every process of the "
+            "application again, then run `tenfold shard init --restarted`"
+        )
 
 
 def _shapes(layout: Layout) -> Steps[dict[tuple[str, str], TableShape]]:
@@ -161,14 +194,9 @@ def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -
     owners = yield from _owners(topology, layout)
     for statement in on_the_catalog(layout.dialect).values():
         yield Send(catalog, statement)
+    yield Send(catalog, "DELETE FROM tf_table")  # of an attempt that was cut short: the numbers go with the maps
     for position, shard in enumerate(layout.shards):
-        yield Begin(shard)
-        yield Send(shard, "DELETE FROM tf_bucket")
-        yield Send(shard, "DELETE FROM tf_fence")
-        rows = [(bucket, owner, 1) for bucket, owner in enumerate(owners)]
-        yield SendMany(shard, "INSERT INTO tf_bucket (bucket, shard, epoch) VALUES (?, ?, ?)", rows)
-        yield SendMany(shard, FENCE, [fence_row(shard, *row) for row in [*rows, (REFERENCE, "", 1)]])
-        yield Commit(shard)
+        yield from lay_map(shard, [(bucket, owner, 1) for bucket, owner in enumerate(owners)])
         yield Send(catalog, "DELETE FROM tf_member WHERE shard = ?", (shard,))
         yield Send(catalog, "INSERT INTO tf_member (shard, position) VALUES (?, ?)", (shard, position))
         objects = [*on_every_shard(layout.dialect), *(on_the_catalog(layout.dialect) if shard == catalog else ())]
@@ -180,30 +208,9 @@ def _create(topology: Topology, layout: Layout, cluster: str, result: Adopted) -
         ("cluster", cluster), ("epoch", "1"), ("version", "1"), ("lease_s", lease_s),
         ("schema_version", str(SCHEMA_VERSION)),
     ):  # fmt: skip
-        yield Send(catalog, "DELETE FROM tf_catalog WHERE name = ?", (name,))
-        yield Send(catalog, "INSERT INTO tf_catalog (name, value) VALUES (?, ?)", (name, value))
+        yield from set_setting(catalog, name, value)
     counts = ", ".join(f"{shard} {owners.count(shard)}" for shard in layout.shards)
     result.done.append(f"catalog on {catalog}; buckets: {counts}")
-
-
-def fence_row(shard: str, bucket: int, owner: str, epoch: int) -> tuple[int, str, int, str]:
-    """How the fence of a bucket that rests stands on `shard`; owner "": every shard has it. For FENCE."""
-    return (bucket, "open", epoch, "") if owner in (shard, "") else (bucket, "moved", epoch, owner)
-
-
-def _number(layout: Layout, recorded: Iterable[tuple[Any, ...]], placed: Placed) -> Steps[int | None]:
-    """The number by which a pinned table will be fenced, known to every shard; None for tables of other kinds."""
-    if not isinstance(placed, Pinned):
-        return None
-    number: int = max([REFERENCE, *(row[4] for row in recorded if row[4] is not None)]) + 1
-    for shard in layout.shards:
-        yield Begin(shard)
-        yield Send(shard, "DELETE FROM tf_bucket WHERE bucket = ?", (number,))
-        yield Send(shard, "DELETE FROM tf_fence WHERE bucket = ?", (number,))
-        yield Send(shard, "INSERT INTO tf_bucket (bucket, shard, epoch) VALUES (?, ?, 1)", (number, placed.shard))
-        yield Send(shard, FENCE, fence_row(shard, number, placed.shard, 1))
-        yield Commit(shard)
-    return number
 
 
 def _owners(topology: Topology, layout: Layout) -> Steps[Sequence[str]]:
@@ -233,7 +240,9 @@ def _rows(shard: str, sql: str) -> Steps[Sequence[tuple[object, ...]]]:
     return rows
 
 
-def _record_tables(layout: Layout, shapes: dict[tuple[str, str], TableShape], result: Adopted) -> Steps[None]:
+def _record_tables(
+    layout: Layout, shapes: dict[tuple[str, str], TableShape], result: Adopted, fresh: bool
+) -> Steps[None]:
     catalog = layout.catalog
     recorded = {row[0]: row for row in (yield Send(catalog, TABLES)).rows}
     mistakes = []
@@ -243,21 +252,32 @@ def _record_tables(layout: Layout, shapes: dict[tuple[str, str], TableShape], re
         if old is not None and (old[1], old[2]) == (kind, detail):
             continue
         if old is not None:
-            if (yield from _holds_rows(layout, placed)):
-                if (old[1], kind) != ("pinned", "pinned"):  # else it stays where it is until a move takes it
-                    mistakes.append(moved_table(placed.table, (old[1], old[2])))
+            if (old[1], kind) == ("pinned", "pinned"):
+                # It stays where it is until a move takes it, empty or not: somebody may be about to write to it.
+                if (yield from read_shape(old[2], placed.table, layout.dialect)) is not None:
+                    continue
+            elif (yield from _holds_rows(layout, placed)):
+                mistakes.append(moved_table(placed.table, (old[1], old[2])))
                 continue
-            yield Send(catalog, "DELETE FROM tf_table WHERE table_name = ?", (name,))
         watermark = None
         if isinstance(placed, Grouped):
             watermark = yield from _watermark(layout, placed, shapes)
         if not mistakes:
-            values = (name, kind, detail, watermark, (yield from _number(layout, recorded.values(), placed)))
+            number = None
+            if isinstance(placed, Pinned):
+                number = next_number(row[4] for row in recorded.values())
+                yield from lay_number(layout.shards, number, placed.shard, old[4] if old else None)
+            values = (name, kind, detail, watermark, number)
+            yield Begin(catalog)
+            yield Send(catalog, "DELETE FROM tf_table WHERE table_name = ?", (name,))
             yield Send(
                 catalog,
                 "INSERT INTO tf_table (table_name, kind, detail, watermark, bucket) VALUES (?, ?, ?, ?, ?)",
                 values,
             )
+            if not fresh:
+                yield Send(catalog, NEXT_VERSION)
+            yield Commit(catalog)
             recorded[name] = values
             result.done.append(f"{placed.table}: {kind} {detail}".rstrip())
     if mistakes:

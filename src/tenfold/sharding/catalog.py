@@ -109,13 +109,14 @@ def _creating(tables: Sequence[_Table], dialect: Dialect) -> dict[str, str]:
     return found
 
 
-FENCE = "INSERT INTO tf_fence (bucket, state, epoch, to_shard, token, captured) VALUES (?, ?, ?, ?, 0, 0)"
 IDENTITY = "SELECT name, value FROM tf_shard"
 SETTINGS = "SELECT name, value FROM tf_catalog"
 MEMBERS = "SELECT shard FROM tf_member ORDER BY position"
 TABLES = "SELECT table_name, kind, detail, watermark, bucket FROM tf_table"
 MAP = "SELECT bucket, shard, epoch FROM tf_bucket ORDER BY bucket"
 VERSION = "SELECT value FROM tf_catalog WHERE name = 'version'"
+NEXT_VERSION = "UPDATE tf_catalog SET value = value + 1 WHERE name = 'version'"
+"""In the transaction of every change to moves, map, members and tables, so that routers read all of it anew."""
 MOVER = "mover"
 """Name of the row of tf_shard that holds the token of the last mover; see moves/token.py."""
 _START = "run `tenfold shard init` (`tenfold up` does it)"
@@ -132,7 +133,7 @@ _READINGS = 20
 def load(topology: Topology) -> Steps[Catalog]:
     """Read the catalog for a router. Raises CatalogError, ConfigError where it and the file do not agree."""
     for _ in range(_READINGS):
-        found = yield from _load(topology)
+        found = yield from load_once(topology)
         # It takes several statements, and nothing keeps others from changing it in between.
         if (yield from read_version(topology.catalog_shard)) == found.version:
             return found
@@ -145,7 +146,8 @@ def read_version(shard: str) -> Steps[int]:
     return int(rows[0][0]) if rows else 0
 
 
-def _load(topology: Topology) -> Steps[Catalog]:
+def load_once(topology: Topology) -> Steps[Catalog]:
+    """As `load`, by several statements in between which others may change it: its version is to be read again."""
     shard = topology.catalog_shard
     settings = yield from read_settings(shard)
     if settings is None or "cluster" not in settings or "initialised" not in settings:
@@ -155,12 +157,7 @@ def _load(topology: Topology) -> Steps[Catalog]:
     check_version(settings)
     check_identity(shard, (yield from read_identity(shard)), settings["cluster"])
     members = tuple(row[0] for row in (yield Send(shard, MEMBERS)).rows)
-    missing = [name for name in members if name not in topology.database.shards]
-    if missing:
-        raise ConfigError(
-            f"tenfold.toml: database.shards: {', '.join(missing)} belongs to the platform and is not in the file; "
-            f"write it back",
-        )
+    check_members(topology, members)
     rows = (yield Send(shard, TABLES)).rows
     recorded = {name: (kind, detail) for name, kind, detail, _, _ in rows}
     layout = placed_as(layout_of(topology.database, shard, members), recorded)
@@ -175,6 +172,16 @@ def _load(topology: Topology) -> Steps[Catalog]:
         {name: number for name, _, _, _, number in rows if number is not None},
         float(settings["lease_s"]),
     )
+
+
+def check_members(topology: Topology, members: Sequence[str]) -> None:
+    """Raises ConfigError for a shard of the platform that the file lacks."""
+    missing = [name for name in members if name not in topology.database.shards]
+    if missing:
+        raise ConfigError(
+            f"tenfold.toml: database.shards: {', '.join(missing)} belongs to the platform and is not in the file; "
+            f"write it back",
+        )
 
 
 def placed_as(layout: Layout, recorded: Mapping[str, tuple[str, str]]) -> Layout:
@@ -194,6 +201,12 @@ def read_settings(shard: str) -> Steps[dict[str, str] | None]:
         return dict((yield Send(shard, SETTINGS)).rows)
     except StatementError:
         return None
+
+
+def set_setting(shard: str, name: str, value: str) -> Steps[None]:
+    """Write a setting of the catalog on `shard`, whether it was there or not."""
+    yield Send(shard, "DELETE FROM tf_catalog WHERE name = ?", (name,))
+    yield Send(shard, "INSERT INTO tf_catalog (name, value) VALUES (?, ?)", (name, value))
 
 
 def read_map(shard: str, settings: dict[str, str]) -> Steps[BucketMap]:

@@ -19,17 +19,18 @@ Initialised = Adopted
 _NO_DATABASE = re.compile(r"Unknown database|Access denied .* to database")
 
 
-def initialise(topology: Topology) -> Initialised:
+def initialise(topology: Topology, *, restarted: bool = False) -> Initialised:
     """Create catalog, bucket map and Tenfold's tables on all shards, and the files of SQLite; idempotent, resumable.
 
     A database of a server is not created: that takes rights which the application's account should not have.
+    restarted: as `adopt` takes it.
     Raises ConfigError for a schema or file that cannot work (every mistake a line), CatalogError for
     databases of another platform, PlatformError for a directory that cannot be made, NodeError.
     """
     if topology.database.engine is Engine.MYSQL:
         _see_databases(topology)
         with one_off_runner(topology) as runner:
-            return runner.run(adopt(topology))
+            return runner.run(adopt(topology, restarted=restarted))
     for name, shard in topology.database.shards.items():
         directory = sqlite_path(shard.url, topology.root).parent
         try:
@@ -40,7 +41,7 @@ def initialise(topology: Topology) -> Initialised:
                 hint=f"make it writable for this user, or change database.shards.{name}.url",
             ) from None
     with one_off_runner(topology, mode="rw" if _is_platform(topology) else "rwc") as runner:
-        return runner.run(adopt(topology))
+        return runner.run(adopt(topology, restarted=restarted))
 
 
 def _see_databases(topology: Topology) -> None:
