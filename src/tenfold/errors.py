@@ -87,7 +87,12 @@ class FenceError(NodeError):
 
     bucket  the first that is not here; None where that is not known
     to      the shard that has it now, since `epoch`; "" where it is not known, or still on its way
+    sent    whether anything was sent to a shard; not where the lease had run out before
+    done    of an executemany: positions of the rows of parameters that are stored, and how many rows that changed
     """
+
+    sent = True
+    done: tuple[frozenset[int], int] = (frozenset(), 0)
 
     def __init__(
         self, message: str, *, hint: str = "", retryable: bool | None = None,

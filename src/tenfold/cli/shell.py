@@ -66,7 +66,7 @@ class Shell:
     @property
     def layout(self) -> Layout:
         """Which table lives where."""
-        return self._db.executor.layout
+        return self._db.guard.layout
 
     @property
     def in_transaction(self) -> bool:
@@ -139,7 +139,7 @@ class Shell:
         elif word == "\\d":
             self._describe(rest)
         elif word == "\\explain" and rest:
-            found = self._asked(explaining(self._db.executor, self.topology.database.pull_rows, rest))
+            found = self._asked(explaining(self._db.guard.executor, self.topology.database.pull_rows, rest))
             for sentence in sentences(found):
                 click.echo(sentence)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenfold.errors import ConstraintError, NodeError, TenfoldError
 from tenfold.sharding.dialects import MYSQL, Dialect
@@ -46,13 +46,13 @@ class Claiming:
         changing = plan.changing
         given = picked(changing.probe, params)
         # Only a locking read sees what others have committed since the transaction began.
-        inside = Send(shard, changing.probe.sql + self.dialect.current_read, given)
-        first = inside if tx is not None and tx.shard is not None else Send(shard, changing.probe.sql, given)
+        inside = Send(shard, changing.probe.sql + self.dialect.current_read, given, buckets=(bucket,))
+        first = inside if tx is not None and tx.shard is not None else replace(inside, sql=changing.probe.sql)
         for _ in range(10):
             before = _Rows(tuple(row) for row in (yield first).rows)
             settlement = Settlement((yield Chance()).token, shard)
             settlement.claims, settlement.frees = _claims_and_frees(changing, params, bucket, before)
-            write = Send(shard, plan.sql, params)
+            write = Send(shard, plan.sql, params, buckets=(bucket,))
             # MySQL counts the rows of an UPDATE that are not the same afterwards.
             least = 0 if plan.kind is Kind.UPDATE and self.dialect == MYSQL else before.total()
             rows = range(least, before.total() + 1)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 
-from tenfold.errors import ConfigError, CrossShardError, NodeError, RoutingError, StatementError, TenfoldError
+from tenfold.errors import (
+    ConfigError,
+    CrossShardError,
+    FenceError,
+    NodeError,
+    RoutingError,
+    StatementError,
+    TenfoldError,
+)
 from tenfold.sharding import planner
 from tenfold.sharding.constraints import table_names
-from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.dialects import MYSQL, SQLITE
 from tenfold.sharding.idlease import Ids
 from tenfold.sharding.keys import bucket_of
 from tenfold.sharding.layout import Grouped, GroupTable, Pinned, group_table
-from tenfold.sharding.placing import Placing
-from tenfold.sharding.plan import ByKey, Everywhere, Plan
+from tenfold.sharding.moves.record import REFERENCE
+from tenfold.sharding.placing import Place, Placing
+from tenfold.sharding.plan import ByKey, Everywhere, OnShard, Plan
 from tenfold.sharding.plancache import Kept, Normal, normal, same_way
 from tenfold.sharding.ports import Emit, Params, Reply, Send, SendMany, Steps
 from tenfold.sharding.reads import Reads, StaleShape, stream_one
@@ -23,7 +33,7 @@ from tenfold.sharding.shapes import TableShape
 from tenfold.sharding.statement import Kind, parse, value
 from tenfold.sharding.together import Share, ddl_on_all, on_all
 from tenfold.sharding.view import Catalog
-from tenfold.sharding.writes import Writes
+from tenfold.sharding.writes import Rows, Writes
 
 
 class Executor:
@@ -32,22 +42,34 @@ class Executor:
     def __init__(
         self, catalog: Catalog, lock: AbstractContextManager[object], wait_s: float, pull_rows: int = 100_000
     ) -> None:
-        self.catalog = catalog
-        self.layout = catalog.layout
-        self.ids = Ids(self.layout.catalog, lock)
-        self.placing = Placing(catalog.map, self.layout, catalog.watermarks)
-        self.reservations = Reservations(self.placing.shard_of, wait_s, self.layout.dialect)
-        self.writes = Writes(self.placing, self.ids, self.reservations)
-        self.reads = Reads(self.placing, pull_rows)
+        self._wait_s, self._pull_rows = wait_s, pull_rows
+        self.ids = Ids(catalog.layout.catalog, lock)
+        self._route_by(catalog)
         self._plans: Kept[str, Plan] = Kept()
         # By the text without its literals. True: met once, not worth a plan of its own yet; False: it cannot be shared.
         self._shared: Kept[str, Plan | bool] = Kept()
         self._tables: dict[str, GroupTable] = {}
         self._shapes: dict[str, TableShape] = {}
 
+    def _route_by(self, catalog: Catalog) -> None:
+        self.catalog, self.layout = catalog, catalog.layout
+        self.placing = Placing(catalog.map, self.layout, catalog.watermarks)
+        self.reservations = Reservations(self.placing.shard_of, self._wait_s, self.layout.dialect)
+        self.writes = Writes(self.placing, self.ids, self.reservations)
+        self.reads = Reads(self.placing, self._pull_rows)
+
+    def under(self, catalog: Catalog) -> Executor:
+        """The same for another view of the catalog, with the same ids, and the same plans where they still hold."""
+        other = copy(self)
+        other._route_by(catalog)
+        if catalog.layout != self.layout:
+            other._plans, other._shared, other._tables, other._shapes = Kept(), Kept(), {}, {}
+        return other
+
     def direct(self, sql: str, params: Params) -> tuple[str, str] | None:
         """Where and as what `execute`, outside a transaction, would send a statement of which nothing else is to be
-        done, if its plan is known; else None. What is read and written most by far needs no steps.
+        done, if its plan is known and its bucket at rest; else None. What is read and written most by far needs no
+        steps. A write of SQLite does: the lease is looked at under its lock.
 
         Returns (shard, text). Raises ShardKeyError.
         """
@@ -55,9 +77,21 @@ class Executor:
         if plan is None or plan.kind is Kind.INSERT or plan.changing is not None:
             return None
         route = plan.route
-        if not isinstance(route, ByKey) or len(route.sources) != 1:
+        if not isinstance(route, ByKey) or len(route.sources) != 1 or (plan.writes and self.layout.dialect is SQLITE):
             return None
-        return self.catalog.map.owners[bucket_of(value(route.sources[0], params), route.key_type)], plan.sql
+        bucket = bucket_of(value(route.sources[0], params), route.key_type)
+        return None if bucket in self.catalog.announced else (self.catalog.map.owners[bucket], plan.sql)
+
+    def _touched(self, plan: Plan, place: Place) -> tuple[int, ...] | None:
+        """The buckets of which a statement on one shard touches rows; None: any."""
+        if place.bucket is not None:
+            return None if place.anywhere else (place.bucket,)
+        if place.anywhere:
+            return ()
+        if isinstance(plan.route, OnShard):
+            numbers = self.catalog.numbers
+            return tuple(numbers[name] for table in plan.tables if (name := table.lower()) in numbers)
+        return None
 
     def execute(self, sql: str, given: Params, tx: Transaction | None, *, again: bool = True) -> Steps[Reply]:
         """Run one statement, in the caller's transaction if there is one. again: whether it may be planned anew."""
@@ -82,7 +116,7 @@ class Executor:
             return (yield from self.writes.change(plan, params, shards[0], place.bucket, tx))
         if tx is not None and _decides(plan, tx, place.anywhere):
             yield from self.writes.enter(tx, shards[0])
-        reply: Reply = yield Send(shards[0], plan.sql, params)
+        reply: Reply = yield Send(shards[0], plan.sql, params, buckets=self._touched(plan, place))
         if plan.kind is not Kind.INSERT or not reply.rowcount:
             reply.lastrowid = None  # else it is that of whatever was inserted last on this connection
         return reply
@@ -106,7 +140,7 @@ class Executor:
             return Reply()
         if tx is not None and _decides(plan, tx, place.anywhere):
             yield from self.writes.enter(tx, shards[0])
-        yield from stream_one(shards[0], plan.sql, params)
+        yield from stream_one(shards[0], plan.sql, params, self._touched(plan, place))
         return Reply()
 
     def _planned(self, sql: str, params: Params) -> Steps[tuple[Plan, Params]]:
@@ -149,12 +183,12 @@ class Executor:
             return (yield from self._everywhere(plan, rows, tx, many=True))
         if plan.changing:
             return (yield from self._one_by_one(sql, rows, tx))
-        placed: dict[str, list[Params]] = {}
-        for params in rows:
-            shards = (yield from self.placing.place(plan, params, tx)).shards
-            if len(shards) > 1:
+        placed: dict[str, Rows] = {}
+        for position, params in enumerate(rows):
+            place = yield from self.placing.place(plan, params, tx)
+            if len(place.shards) > 1:
                 raise CrossShardError("a row needs several shards", hint="name the shard key in the WHERE")
-            placed.setdefault(shards[0], []).append(params)
+            placed.setdefault(place.shards[0], Rows()).add(params, self._touched(plan, place), position)
         return (yield from self.writes.send_batches(plan.sql, placed, tx))
 
     def _one_by_one(self, sql: str, rows: Sequence[Params], tx: Transaction | None) -> Steps[Reply]:
@@ -165,6 +199,9 @@ class Executor:
                 changed += (yield from self.execute(sql, params, tx)).rowcount
             except TenfoldError as error:
                 if not done:
+                    raise
+                if isinstance(error, FenceError):
+                    error.done = (frozenset(range(done)), changed)
                     raise
                 said = f"{error} (the first {done} of {len(rows)} rows of parameters are done, the rest is not)"
                 raise type(error)(said, hint=error.hint, retryable=error.retryable) from error
@@ -239,6 +276,10 @@ class Executor:
             return shape
         raise down or CrossShardError("there are no shards")
 
+    def known_table(self, name: str) -> GroupTable | None:
+        """A table of a group of which the shape was read; None for other tables. name: lower-case."""
+        return self._tables.get(name)
+
     def new_id(self, table: str, key: object, tx: Transaction | None) -> Steps[int]:
         """An id for a row to come. `key`: the owner's shard key; None for the key table itself."""
         placed = self.layout.placed(table)
@@ -266,7 +307,10 @@ class Executor:
                 hint="run it outside the transaction",
             )
         sends = {
-            shard: SendMany(shard, plan.sql, rows) if many else Send(shard, plan.sql, rows[0]) for shard in route.shards
+            shard: SendMany(shard, plan.sql, rows, buckets=(REFERENCE,))
+            if many
+            else Send(shard, plan.sql, rows[0], buckets=(REFERENCE,))
+            for shard in route.shards
         }
         if tx is not None:
             yield from self.writes.enter(tx, route.shards[0])

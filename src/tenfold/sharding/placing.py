@@ -124,7 +124,7 @@ class Placing:
         kind = route.table.reserved[route.column]
         claim = claim_of(route.table.name, route.column, value(route.source, params), kind, 0)
         shard = self.shard_of(claim.bucket)
-        found = yield Send(shard, LOOK_UP, (claim.scope, claim.digest))
+        found = yield Send(shard, LOOK_UP, (claim.scope, claim.digest), buckets=(claim.bucket,))
         if found.rows:
             return Place((self.shard_of(found.rows[0][0]),), found.rows[0][0])
         # Nobody holds the value: any shard gives the empty answer, with its columns or its COUNT of 0.

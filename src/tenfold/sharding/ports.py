@@ -7,7 +7,7 @@ generator as a TenfoldError.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -51,13 +51,15 @@ class Cursor(Protocol):
 class Send:
     """Run one statement on a shard, → Reply.
 
-    In the session's transaction if it has one on that shard; `aside` keeps out of it.
+    aside    keeps out of the session's transaction, if it has one on that shard
+    buckets  the only ones of which it touches rows (numbers of pinned tables too); None: it may touch any
     """
 
     shard: str
     sql: str
     params: Params = ()
     aside: bool = False
+    buckets: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class SendMany:
     sql: str
     rows: Sequence[Params]
     aside: bool = False
+    buckets: tuple[int, ...] | None = None
 
 
 SCRATCH = "*scratch*"
@@ -82,6 +85,7 @@ class Open:
     shard: str
     sql: str
     params: Params = ()
+    buckets: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,14 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True)
+class Under:
+    """From now on this run is routed by a lease, → None. Each connection is taken, and on SQLite each lock, before
+    `holds` is asked, and nothing is sent where it says no: FenceError. holds None: nobody asks."""
+
+    holds: Callable[[], bool] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Chance:
     """Ask for the time and for something that nobody else has, → Drawn."""
 
@@ -195,7 +207,7 @@ class Pause:
 
 Effect = (
     Send | SendMany | Gather | Begin | Commit | Rollback | Chance | Pause
-    | Open | Fetch | Close | Emit | Turn | Scratch | EndScratch
+    | Open | Fetch | Close | Emit | Turn | Scratch | EndScratch | Under
 )  # fmt: skip
 T = TypeVar("T")
 Steps = Generator[Effect, Any, T]

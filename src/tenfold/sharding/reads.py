@@ -276,9 +276,9 @@ class Reads:
         return f"{sql} AND {column} IN ({', '.join('?' for _ in keys)})", [*values, *keys]
 
 
-def stream_one(shard: str, sql: str, params: Params) -> Steps[None]:
-    """The answer of one shard in batches."""
-    opened: Opened = yield Open(shard, sql, params)
+def stream_one(shard: str, sql: str, params: Params, buckets: tuple[int, ...] | None = None) -> Steps[None]:
+    """The answer of one shard in batches. buckets: as of `Open`."""
+    opened: Opened = yield Open(shard, sql, params, buckets)
     yield Emit(opened.columns, (), opened.types)
     while rows := (yield Fetch(opened.number, BATCH)):
         yield Emit(opened.columns, rows, opened.types)

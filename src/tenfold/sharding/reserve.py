@@ -33,6 +33,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from tenfold.errors import ConstraintError, CrossShardError, NodeError, TenfoldError
 from tenfold.sharding.dialects import SQLITE, Dialect
@@ -55,9 +56,9 @@ _FREE = (
 # By primary key and not by token alone: over a small table InnoDB's optimizer reads, and so locks, every row.
 _KEEP = "UPDATE tf_reservation SET state = 'kept' WHERE scope = ? AND digest = ? AND token = ? AND state = ?"
 _DROP = "DELETE FROM tf_reservation WHERE scope = ? AND digest = ? AND token = ? AND state = ?"
-_HELD_UNDER = "SELECT scope, digest, state FROM tf_reservation WHERE token = ? AND owner_bucket = ?"
+_HELD_UNDER = "SELECT scope, digest, bucket, state FROM tf_reservation WHERE token = ? AND owner_bucket = ?"
 _VERDICT = "SELECT verdict FROM tf_verdict WHERE token = ? AND bucket = ?"
-_UNSETTLED = "SELECT DISTINCT token, owner_bucket FROM tf_reservation WHERE state <> ? AND at_s < ? LIMIT 500"
+_UNSETTLED = "SELECT DISTINCT token, owner_bucket, bucket FROM tf_reservation WHERE state <> ? AND at_s < ? LIMIT 500"
 _OLD = "SELECT token, bucket FROM tf_verdict WHERE at_s < ? LIMIT 500"
 _FORGET = "DELETE FROM tf_verdict WHERE token = ? AND bucket = ?"
 _EMPTY = "DELETE FROM tf_reservation WHERE scope = ?"
@@ -72,6 +73,18 @@ class Claim:
     digest: str
     bucket: int
     owner_bucket: int
+
+
+class _Key(NamedTuple):
+    """Of a reservation that is there."""
+
+    scope: str
+    digest: str
+    bucket: int
+
+
+def _of(keys: Iterable[_Key | Claim]) -> tuple[int, ...]:
+    return tuple(sorted({key.bucket for key in keys}))
 
 
 def scope_of(table: str, column: str) -> str:
@@ -106,11 +119,17 @@ class Transaction:
     """A transaction of the caller: on one shard, which its first statement decides.
 
     reads_anywhere  the first write decides instead, and what only reads may go to other shards: outside it there
+    view            what all its statements are routed by: the executor of its first one
+    touched         shard → the buckets that it changes, None for any
+    moved           its rows went to another shard, and all of it is undone
     """
 
     shard: str | None = None
     settlements: list[Settlement] = field(default_factory=list)
     reads_anywhere: bool = False
+    view: Any = None
+    touched: dict[str, set[int] | None] = field(default_factory=dict)
+    moved: bool = False
 
 
 def _refuse_twice(claim: Claim, state: str, taken: str | None) -> None:
@@ -142,14 +161,16 @@ class Reservations:
                 rows = [(c.scope, c.digest, c.bucket, c.owner_bucket, PENDING, settlement.token, now_s) for c in claims]
                 settlement.tried.update(claims)
                 try:
-                    yield SendMany(shard, RESERVE, rows)
+                    yield SendMany(shard, RESERVE, rows, buckets=_of(claims))
                 except ConstraintError:
                     settlement.tried.difference_update(claims)
                     for claim, row in zip(claims, rows, strict=True):
-                        yield from self._until(claim, settlement, tx, Send(shard, RESERVE, row), KEPT)
+                        yield from self._until(
+                            claim, settlement, tx, Send(shard, RESERVE, row, buckets=(claim.bucket,)), KEPT
+                        )
             for claim in settlement.frees:
                 values = (RELEASING, settlement.token, now_s, claim.scope, claim.digest, KEPT, claim.owner_bucket)
-                free = Send(self.shard_of(claim.bucket), _FREE, values)
+                free = Send(self.shard_of(claim.bucket), _FREE, values, buckets=(claim.bucket,))
                 if not (yield from self._until(claim, settlement, tx, free, None)):
                     settlement.absent.append(claim)
         except TenfoldError:
@@ -215,7 +236,7 @@ class Reservations:
         """Asks for the reservation as it is now; `transaction`: the shard on which one is open."""
         # Shared: the INSERT that met the row has locked it so, and two who both wanted more would wait for each other.
         current = self.dialect.shared_read if shard == transaction else ""
-        return Send(shard, _STATE + current, (claim.scope, claim.digest))
+        return Send(shard, _STATE + current, (claim.scope, claim.digest), buckets=(claim.bucket,))
 
     def _settle_other(self, shard: str, token: str, owner_bucket: int, tx: Transaction) -> Steps[None]:
         if tx.shard is not None:
@@ -227,26 +248,29 @@ class Reservations:
         """Decide what became of the rows in `owner_bucket` that the statement `token` wrote, and bring their
         reservations on `shard` to it; those of its other buckets are settled with the verdicts of these."""
         owner_shard, key = self.shard_of(owner_bucket), (token, owner_bucket)
-        verdict = yield Send(owner_shard, _VERDICT, key)
+        verdict = yield Send(owner_shard, _VERDICT, key, buckets=(owner_bucket,))
         if not verdict.rows:
             now_s = (yield Chance()).now_s
             with suppress(ConstraintError):  # somebody else has just given it
-                yield Send(owner_shard, GIVE_VERDICT, (*key, VOID, now_s))
-            verdict = yield Send(owner_shard, _VERDICT, key)
+                yield Send(owner_shard, GIVE_VERDICT, (*key, VOID, now_s), buckets=(owner_bucket,))
+            verdict = yield Send(owner_shard, _VERDICT, key, buckets=(owner_bucket,))
+            if not verdict.rows:
+                raise NodeError("a verdict has gone to another shard while it was read", hint="try again")
         yield from self._apply(shard, token, owner_bucket, kept=verdict.rows[0][0] == KEEP)
 
     def _apply(self, shard: str, token: str, owner_bucket: int, *, kept: bool) -> Steps[None]:
-        rows = (yield Send(shard, _HELD_UNDER, (token, owner_bucket))).rows
+        rows = (yield Send(shard, _HELD_UNDER, (token, owner_bucket), buckets=())).rows
         for state in (PENDING, RELEASING):
-            keys = [(scope, digest) for scope, digest, held in rows if held == state]
-            yield from self._bring(shard, token, state, keys, kept=kept)
+            # Of a bucket that moves its other shard has a copy, which follows.
+            found = [_Key(*key) for *key, held in rows if held == state and self.shard_of(key[2]) == shard]
+            yield from self._bring(shard, token, state, found, kept=kept)
 
-    def _bring(self, shard: str, token: str, state: str, keys: Sequence[tuple[str, str]], *, kept: bool) -> Steps[None]:
+    def _bring(self, shard: str, token: str, state: str, keys: Sequence[_Key | Claim], *, kept: bool) -> Steps[None]:
         """What the statement claimed (PENDING) stays if it is kept, what it frees (RELEASING) if it is not."""
         if keys:
             stays = (state == PENDING) is kept
-            rows = [(scope, digest, token, state) for scope, digest in keys]
-            yield SendMany(shard, _KEEP if stays else _DROP, rows)
+            rows = [(key.scope, key.digest, token, state) for key in keys]
+            yield SendMany(shard, _KEEP if stays else _DROP, rows, buckets=_of(keys))
 
     def give_verdict(self, settlement: Settlement, shard: str) -> Steps[None]:
         """Say `kept` for every bucket of the rows, in their open transaction; nothing where no value is at stake.
@@ -258,9 +282,9 @@ class Reservations:
         rows = [(settlement.token, bucket, KEEP, now_s) for bucket in buckets]
         try:
             if len(rows) == 1:
-                yield Send(shard, GIVE_VERDICT, rows[0])
+                yield Send(shard, GIVE_VERDICT, rows[0], buckets=tuple(buckets))
             elif rows:
-                yield SendMany(shard, GIVE_VERDICT, rows)
+                yield SendMany(shard, GIVE_VERDICT, rows, buckets=tuple(buckets))
         except ConstraintError:
             raise NodeError("the statement took so long that its reservation was given up", hint="try again") from None
 
@@ -275,9 +299,8 @@ class Reservations:
     def _end(self, settlement: Settlement, *, kept: bool) -> Steps[None]:
         for state, claims in ((RELEASING, settlement.frees), (PENDING, settlement.claims)):
             for shard, tried in self._by_shard(claim for claim in claims if claim in settlement.tried).items():
-                keys = [(claim.scope, claim.digest) for claim in tried]
                 try:
-                    yield from self._bring(shard, settlement.token, state, keys, kept=kept)
+                    yield from self._bring(shard, settlement.token, state, tried, kept=kept)
                 except NodeError:
                     continue
 
@@ -305,26 +328,31 @@ class Reservations:
         wait for: a writer at work has just inserted it (measured)."""
         full = True
         while full:
-            keys = list((yield Send(shard, _OLD, (before_s,))).rows)
+            found = (yield Send(shard, _OLD, (before_s,), buckets=())).rows
+            keys = [key for key in found if self.shard_of(key[1]) == shard]
             if keys:
-                yield SendMany(shard, _FORGET, keys)
-            full = len(keys) == 500
+                yield SendMany(shard, _FORGET, keys, buckets=tuple(sorted({bucket for _, bucket in keys})))
+            full = len(found) == 500 and bool(keys)
 
     def _sweep_shard(self, shard: str, before_s: float, failures: list[NodeError]) -> Steps[int]:
         settled, failed_before, full = 0, len(failures), True
         while full and len(failures) == failed_before:
             try:
-                found: Sequence[tuple[str, int]] = (yield Send(shard, _UNSETTLED, (KEPT, before_s))).rows
+                found: Sequence[tuple[str, int, int]] = (
+                    yield Send(shard, _UNSETTLED, (KEPT, before_s), buckets=())
+                ).rows
             except NodeError as error:
                 failures.append(error)
                 break
-            for token, owner_bucket in found:
+            # Of a bucket that moves its other shard has a copy, which follows.
+            ours = {(token, owner) for token, owner, bucket in found if self.shard_of(bucket) == shard}
+            for token, owner_bucket in sorted(ours):
                 try:
                     yield from self.settle(shard, token, owner_bucket)
                     settled += 1
                 except NodeError as error:
                     failures.append(error)
-            full = len(found) == 500
+            full = len(found) == 500 and bool(ours)
         return settled
 
     def forget(self, table: str, columns: Iterable[str], shards: Iterable[str]) -> Steps[None]:

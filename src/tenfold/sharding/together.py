@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tenfold.errors import NodeDown, NodeError, StatementError, TenfoldError
+from tenfold.errors import FenceError, NodeDown, NodeError, StatementError, TenfoldError
 from tenfold.sharding.ports import Begin, Commit, Reply, Rollback, Send, SendMany, Steps
 from tenfold.sharding.reserve import Reservations, Settlement, Transaction
 
@@ -110,7 +110,7 @@ def _commit(shares: Mapping[str, Share], reservations: Reservations, what: str) 
             for rest in shards[position:]:
                 yield Rollback(rest)
             # Of the one whose answer was lost the sweeper finds out.
-            doubtful = isinstance(error, NodeError)
+            doubtful = isinstance(error, NodeError) and not isinstance(error, FenceError)
             yield from _confirm([shares[done] for done in shards[:position]], reservations)
             yield from _withdraw([shares[rest] for rest in shards[position + doubtful :]], reservations)
             if position == 0:

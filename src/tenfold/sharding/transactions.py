@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenfold.errors import CrossShardError, StatementError
+from tenfold.errors import CrossShardError, FenceError, StatementError
 from tenfold.sharding.idlease import Ids
 from tenfold.sharding.ports import Begin, Commit, Rollback, Steps
 from tenfold.sharding.reserve import Reservations, Transaction
@@ -48,12 +48,13 @@ class Transactions:
 
     def commit(self, tx: Transaction) -> Steps[None]:
         """Commit. Raises NodeError when the outcome is in doubt; reservations are then settled by the sweeper.
-        StatementError (a deferred constraint) leaves nothing in doubt: all is undone."""
+        StatementError (a deferred constraint) and FenceError leave nothing in doubt: all is undone."""
         shard, tx.shard = tx.shard, None
         if shard is not None:
             try:
                 yield Commit(shard)
-            except StatementError:
+            except (StatementError, FenceError):
+                tx.shard = shard
                 yield from self.rollback(tx)
                 raise
         for settlement in tx.settlements:

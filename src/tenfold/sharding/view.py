@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tenfold.sharding.buckets import BucketMap
+from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.layout import Layout
-from tenfold.sharding.moves.record import Move
+from tenfold.sharding.moves.phases import Phase
+from tenfold.sharding.moves.record import REFERENCE, Move
+
+_EVERY = frozenset(range(BUCKETS))
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,20 @@ class Catalog:
         """Buckets, and numbers of pinned tables, that a move has announced: of them the shards are asked."""
         return frozenset(bucket for move in self.moves for bucket in move.buckets)
 
+    def renewed_since(self, before: Catalog) -> frozenset[str]:
+        """Shards that a move is leaving since `before`: connections to them that were opened until then must go."""
+        known = {(move.id, move.token) for move in before.moves if move.phase is Phase.CLEANING}
+        return frozenset(
+            shard
+            for move in self.moves
+            if move.phase is Phase.CLEANING and (move.id, move.token) not in known
+            for shard in move.shards
+        )
+
+    def led_on(self, bucket: int, to: str, epoch: int) -> Catalog:
+        """What is known once a shard has said where a bucket is; of no version, so that it is never trusted."""
+        return replace(self, map=self.map.moved([bucket], to, epoch), version=-1)
+
     def hidden_on(self, shard: str) -> frozenset[int]:
         """Announced buckets of which a shard may hold rows that are not to be seen: copies on their way, remains."""
         return self._hidden.get(shard, frozenset())
@@ -43,6 +61,25 @@ class Catalog:
     def announced_on(self, shard: str) -> frozenset[int]:
         """Announced buckets that a shard owns."""
         return self._owned.get(shard, frozenset())
+
+    def owned_by(self, shard: str) -> frozenset[int]:
+        """All that a shard has: buckets, pinned tables, and the reference tables."""
+        return self._all.get(shard, frozenset({REFERENCE}))
+
+    def foreign_to(self, shard: str) -> frozenset[int]:
+        """All buckets that a shard does not have."""
+        return self._foreign.setdefault(shard, _EVERY - self.owned_by(shard))
+
+    @cached_property
+    def _foreign(self) -> dict[str, frozenset[int]]:
+        return {}
+
+    @cached_property
+    def _all(self) -> Mapping[str, frozenset[int]]:
+        found: dict[str, set[int]] = {}
+        for bucket in (*range(BUCKETS), *self.map.pinned):
+            found.setdefault(self.map.shard_of(bucket), {REFERENCE}).add(bucket)
+        return {shard: frozenset(buckets) for shard, buckets in found.items()}
 
     @cached_property
     def _hidden(self) -> Mapping[str, frozenset[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tenfold.errors import CrossShardError, TenfoldError
+from tenfold.errors import CrossShardError, FenceError, NodeError, TenfoldError
 from tenfold.sharding.claiming import Claiming
 from tenfold.sharding.filling import Filled, Filler
 from tenfold.sharding.idlease import Ids
@@ -27,13 +27,37 @@ class Batch:
     texts: dict[str, list[Params]] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     rows: int = 0
+    buckets: set[int] = field(default_factory=set)
+    positions: list[int] = field(default_factory=list)
 
     def writes(self, shard: str) -> list[Send | SendMany]:
         """As effects."""
+        buckets = tuple(sorted(self.buckets))
         return [
-            Send(shard, sql, rows[0]) if len(rows) == 1 else SendMany(shard, sql, rows)
+            Send(shard, sql, rows[0], buckets=buckets)
+            if len(rows) == 1
+            else SendMany(shard, sql, rows, buckets=buckets)
             for sql, rows in self.texts.items()
         ]
+
+
+@dataclass(slots=True)
+class Rows:
+    """What one shard is sent for many rows of parameters.
+
+    buckets    those that they touch; None: any
+    positions  of the rows among all that the caller gave
+    """
+
+    params: list[Params] = field(default_factory=list)
+    buckets: set[int] | None = field(default_factory=set)
+    positions: list[int] = field(default_factory=list)
+
+    def add(self, params: Params, buckets: Sequence[int] | None, position: int) -> None:
+        """One row more."""
+        self.params.append(params)
+        self.positions.append(position)
+        self.buckets = None if self.buckets is None or buckets is None else self.buckets.union(buckets)
 
 
 _Last = tuple[int | None, str]
@@ -91,9 +115,11 @@ class Writes:
         batches: dict[str, Batch] = {}
         apart = False
         last: _Last = (None, "")
-        for params in rows:
+        for position, params in enumerate(rows):
             filled = yield from self.filler.fill(inserting, params, tx)
             homes = [self.placing.shard_of(bucket) for bucket in filled.buckets]
+            for shard in dict.fromkeys(homes):
+                batches.setdefault(shard, Batch()).positions.append(position)
             apart = _deal(plan, inserting, filled, homes, batches) or apart
             last = (filled.ids[-1], homes[-1])
         if tx is not None:
@@ -106,7 +132,9 @@ class Writes:
         elif len(rows) == 1:
             reply = yield from self._send_one(batches, tx)
         else:
-            placed = {shard: batch.texts[plan.sql] for shard, batch in batches.items()}
+            placed = {
+                shard: Rows(batch.texts[plan.sql], batch.buckets, batch.positions) for shard, batch in batches.items()
+            }
             reply = yield from self.send_batches(plan.sql, placed, tx)
         if inserting.table.id_column:
             expected = sum(batch.rows for batch in batches.values())
@@ -125,7 +153,7 @@ class Writes:
             return row_id
         quoted = self.layout.dialect.quoted
         column = quoted(table.shape.columns[table.id_column].name)
-        found = yield Send(shard, f"SELECT 1 FROM {quoted(table.name)} WHERE {column} = ?", (row_id,))  # noqa: S608
+        found = yield Send(shard, f"SELECT 1 FROM {quoted(table.name)} WHERE {column} = ?", (row_id,), buckets=())  # noqa: S608
         return row_id if found.rows else None
 
     def _send_one(self, batches: Mapping[str, Batch], tx: Transaction | None) -> Steps[Reply]:
@@ -136,7 +164,7 @@ class Writes:
         reply: Reply = yield write
         return reply
 
-    def send_batches(self, sql: str, batches: Mapping[str, Sequence[Params]], tx: Transaction | None) -> Steps[Reply]:
+    def send_batches(self, sql: str, batches: Mapping[str, Rows], tx: Transaction | None) -> Steps[Reply]:
         """Send each shard its rows. Outside a transaction a failure says which shards have theirs."""
         done: list[str] = []
         total = Reply()
@@ -146,7 +174,12 @@ class Writes:
             if tx is not None:
                 yield from self.enter(tx, shard)
             try:
-                reply: Reply = yield SendMany(shard, sql, rows)
+                buckets = None if rows.buckets is None else tuple(sorted(rows.buckets))
+                reply: Reply = yield SendMany(shard, sql, rows.params, buckets=buckets)
+            except FenceError as error:
+                stored = [position for each in done for position in batches[each].positions]
+                error.done = (frozenset(stored), total.rowcount)
+                raise
             except TenfoldError as error:
                 raise _partly(error, done, shard) from error
             total = Reply(rowcount=total.rowcount + reply.rowcount)
@@ -278,6 +311,7 @@ def _deal(plan: Plan, inserting: Inserting, filled: Filled, homes: Sequence[str]
         batch.texts.setdefault(sql, []).append(params)
         batch.claims += [claim for row in here for claim in filled.claims[row]]
         batch.rows += len(here)
+        batch.buckets.update(filled.buckets[row] for row in here)
     return len(shards) > 1
 
 
@@ -286,4 +320,5 @@ def _partly(error: TenfoldError, done: Sequence[str], failed: str) -> TenfoldErr
     if not done:
         return error
     said = f"{error} (rows for {', '.join(done)} are stored, those for {failed} are not)"
-    return type(error)(said, hint=error.hint, retryable=error.retryable)
+    kind = NodeError if isinstance(error, FenceError) else type(error)  # run again, it would store the others twice
+    return kind(said, hint=error.hint, retryable=error.retryable)

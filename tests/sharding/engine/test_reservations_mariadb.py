@@ -108,7 +108,8 @@ def test_a_transaction_does_not_wait_for_what_its_own_locks_keep_from_ending(on_
 
 def test_tidying_up_waits_for_no_writer_at_work(on_mariadb: Site, mine: tenfold.Database) -> None:
     for shard in on_mariadb.shards:
-        rows = ", ".join(f"('{number // 2:032x}', {number}, 'kept', {number})" for number in range(200))
+        ((first,),) = on_mariadb.look("shard_0", "SELECT MIN(bucket) FROM tf_bucket WHERE shard = ?", (shard,))
+        rows = ", ".join(f"('{number // 2:032x}', {first + number}, 'kept', {number})" for number in range(200))
         on_mariadb.look(shard, f"INSERT INTO tf_verdict (token, bucket, verdict, at_s) VALUES {rows}")
     with mine.transaction() as tx:
         tx.execute(SIGN_UP, (on_mariadb.key("shard_1"), on_mariadb.address("shard_1")))

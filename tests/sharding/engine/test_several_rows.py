@@ -189,7 +189,9 @@ def test_a_bucket_that_went_elsewhere_took_the_verdict_of_its_rows_along(site: S
         site.look("shard_1", f"DELETE FROM {table} WHERE {column} = ?", (value,))
         site.look("shard_2", f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
     for shard in site.shards:
-        site.look(shard, "UPDATE tf_bucket SET shard = 'shard_2' WHERE bucket = ?", (bucket,))
+        site.look(shard, "UPDATE tf_bucket SET shard = 'shard_2', epoch = 2 WHERE bucket = ?", (bucket,))
+        state = "open" if shard == "shard_2" else "moved"
+        site.look(shard, "UPDATE tf_fence SET state = ?, epoch = 2 WHERE bucket = ?", (state, bucket))
     assert site.sweep() == 2 and site.violations() == []
     kept = site.look_everywhere("SELECT bucket, verdict FROM tf_verdict")
     assert kept == {

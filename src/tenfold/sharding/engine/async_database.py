@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.sharding.catalog import load
 from tenfold.sharding.engine.async_pools import AsyncDriver
 from tenfold.sharding.engine.async_runner import AsyncRunner
 from tenfold.sharding.engine.errand import Session
+from tenfold.sharding.engine.renewal import Renewal, boot_clock
 from tenfold.sharding.engine.router import (
     Threads,
     async_scratch_of,
@@ -23,7 +24,8 @@ from tenfold.sharding.engine.router import (
 )
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.engine.turns import AsyncTurns
-from tenfold.sharding.execute import Executor
+from tenfold.sharding.guard import Guard
+from tenfold.sharding.lease import Lease
 from tenfold.sharding.poolrules import Counters, closed
 from tenfold.sharding.ports import Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
@@ -43,15 +45,39 @@ class AsyncDatabase:
 
     def __init__(self, topology: Topology, catalog: Catalog, observer: Observer | None = None) -> None:
         """Use `connect_async`."""
-        self._topology, self._catalog = topology, catalog
+        self._loop = asyncio.get_running_loop()
+        self._catalog = catalog
         self._threads = Threads(topology.database.pool_size)
         self._pools = new_async_pools(topology, catalog, self._threads)
         self._turns = AsyncTurns(topology.database)
         self._runner = AsyncRunner(self._pools, observer, async_scratch_of(topology, self._threads), self._turns)
-        self._executor: Executor | None = new_executor(catalog, topology)
-        self._sweeper = Sweeper(topology, catalog)
-        self._sweeper.start()
+        self._guard: Guard | None = None
+        self._begin(topology, catalog)
         survive_forks(self, self._pools)
+
+    def _begin(self, topology: Topology, catalog: Catalog) -> None:
+        executor = new_executor(catalog, topology)
+        self._guard = Guard(topology, executor, Lease(boot_clock), topology.database.lock_wait_s, self._changed)
+        self._renewal, self._sweeper = Renewal(self._guard, self._learn), Sweeper(self._guard)
+        self._renewal.start()
+        self._sweeper.start()
+
+    async def ready(self) -> AsyncDatabase:
+        """This, with a lease."""
+        await asyncio.to_thread(self._renewal.once)
+        return self
+
+    def _learn(self, topology: Topology) -> None:
+        """The file names shards that it did not before."""
+        fresh = new_async_pools(topology, self._catalog, self._threads)
+        self._pools.update({shard: pool for shard, pool in fresh.items() if shard not in self._pools})
+        if self._guard is not None:
+            self._guard.topology = topology
+
+    def _changed(self, catalog: Catalog, before: Catalog) -> None:
+        for shard in catalog.renewed_since(before):
+            with suppress(RuntimeError):  # the loop has ended, and its connections with it
+                self._loop.call_soon_threadsafe(self._pools[shard].renew)
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement; `?` takes a sequence, `:name` a mapping. A write is committed on return.
@@ -59,32 +85,35 @@ class AsyncDatabase:
         Raises RoutingError (rewrite as the hint says), StatementError, ConstraintError, NodeError (retryable).
         Cancelled midway, a write may have happened or not; its connection is discarded.
         """
-        executor = self._live()
-        direct = executor.direct(sql, params)
+        guard = self._live()
+        direct = guard.direct(sql, params)
         if direct is not None:
-            return Result(await self._runner.send(*direct, params))
-        return Result(await self._runner.run(executor.execute(sql, params, None)))
+            shard, text, holds = direct
+            reply = await self._runner.send(shard, text, params, holds)
+            if reply is not None:
+                return Result(reply)
+        return Result(await self._runner.run(guard.execute(sql, params)))
 
     async def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
         """Run one INSERT, UPDATE or DELETE for each row of parameters. Each shard takes all of its rows or none;
         when a later shard fails, the error says which shards have theirs."""
-        return Result(await self._runner.run(self._live().execute_many(sql, list(rows), None)))
+        return Result(await self._runner.run(self._live().execute_many(sql, list(rows))))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncTransaction]:
         """A transaction on one shard, which its first statement decides. Committed at the end of the block,
         rolled back by an exception or a cancellation."""
-        executor = self._live()
-        held = AsyncTransaction(executor, self._runner)
+        guard = self._live()
+        held = AsyncTransaction(guard, self._runner)
         try:
             yield held
         except asyncio.CancelledError:
             await held.abandon()
             raise
         except BaseException:
-            await held.undo(executor.writes.rollback(held.state))
+            await held.undo(guard.rollback(held.state))
             raise
-        await held.end(executor.writes.commit(held.state))
+        await held.end(guard.commit(held.state))
 
     def stream(self, sql: str, params: Params = ()) -> AsyncRows:
         """Run one SELECT and read its rows as they are wanted: `async for row in db.stream(…)`.
@@ -92,7 +121,7 @@ class AsyncDatabase:
         Holds a connection to each shard it reads from until the rows are exhausted or closed, so close them, or
         use `async with`. Each shard is seen at its own moment. Raises as `execute`, once rows are asked for.
         """
-        return AsyncRows(self._runner.stream(self._live().stream(sql, params, None)))
+        return AsyncRows(self._runner.stream(self._live().stream(sql, params)))
 
     @property
     def runner(self) -> AsyncRunner:
@@ -100,7 +129,7 @@ class AsyncDatabase:
         return self._runner
 
     @property
-    def executor(self) -> Executor:
+    def guard(self) -> Guard:
         """What makes the steps of statements. Raises PlatformError once the handle is closed."""
         return self._live()
 
@@ -110,16 +139,17 @@ class AsyncDatabase:
 
     async def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
-        return await self._runner.run(self._live().new_id(table, key, None))
+        return await self._runner.run(self._live().new_id(table, key))
 
     async def close(self) -> None:
         """Close all connections and give the rest of the id window back. The handle is of no use after it."""
-        executor, self._executor = self._executor, None
-        if executor is None:
+        guard, self._guard = self._guard, None
+        if guard is None:
             return
         try:
             await asyncio.to_thread(self._sweeper.stop)
-            await self._runner.run(executor.ids.give_back())
+            await asyncio.to_thread(self._renewal.stop)
+            await self._runner.run(guard.executor.ids.give_back())
         except TenfoldError:
             pass  # the window runs out by itself
         finally:
@@ -140,32 +170,30 @@ class AsyncDatabase:
             pool.forget()
         self._threads.forget()
         self._turns.forget()
-        if self._executor is not None:
-            self._executor = new_executor(self._catalog, self._topology)
-            self._sweeper = Sweeper(self._topology, self._catalog)
-            self._sweeper.start()
+        if self._guard is not None:
+            self._begin(self._guard.topology, self._guard.catalog)
 
-    def _live(self) -> Executor:
-        if self._executor is None:
+    def _live(self) -> Guard:
+        if self._guard is None:
             raise closed()
-        return self._executor
+        return self._guard
 
 
 class AsyncTransaction:
     """The statements of one transaction. For one task."""
 
-    def __init__(self, executor: Executor, runner: AsyncRunner) -> None:
+    def __init__(self, guard: Guard, runner: AsyncRunner) -> None:
         self.state = Transaction()
-        self._executor, self._runner = executor, runner
+        self._guard, self._runner = guard, runner
         self._session: Session[AsyncDriver] | None = Session()
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement in the transaction. Raises CrossShardError for one of another shard."""
-        return Result(await self._runner.run(self._executor.execute(sql, params, self.state), self._live()))
+        return Result(await self._runner.run(self._guard.execute(sql, params, self.state), self._live()))
 
     async def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
         """Run one writing statement for each row of parameters."""
-        steps = self._executor.execute_many(sql, list(rows), self.state)
+        steps = self._guard.execute_many(sql, list(rows), self.state)
         return Result(await self._runner.run(steps, self._live()))
 
     async def end(self, steps: Steps[None]) -> None:
@@ -201,4 +229,4 @@ async def connect_async(
 ) -> AsyncDatabase:
     """As `tenfold.connect_async`; `observer` is told of each statement."""
     topology = await asyncio.to_thread(read_topology, path, environment)
-    return AsyncDatabase(topology, await asyncio.to_thread(_load, topology), observer)
+    return await AsyncDatabase(topology, await asyncio.to_thread(_load, topology), observer).ready()

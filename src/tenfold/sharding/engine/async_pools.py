@@ -83,6 +83,7 @@ class AsyncSource:
     drop: Callable[[Any], None] = keep_alive
     alone: bool = True
     starts: bool = False
+    locks: bool = False
     stale: Callable[[Any], bool] = lambda _: False
 
 
@@ -94,7 +95,7 @@ class AsyncPool:
         self._shelf: Shelf[AsyncDriver] = Shelf(rules)
         self._waiting: deque[asyncio.Future[Link[AsyncDriver] | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self.starts = source.starts
+        self.starts, self.locks = source.starts, source.locks
 
     def at_once(self) -> Link[AsyncDriver] | None:
         """A connection that lies ready; None: `acquire` has to be awaited."""
@@ -153,6 +154,12 @@ class AsyncPool:
         idle, self._shelf.idle = self._shelf.idle, []
         for link in idle:
             self._end(link, "end", place=False)
+
+    def renew(self) -> None:
+        """Have every connection that is open now closed: what is idle at once, what is out when it comes back."""
+        for link in self._shelf.out:
+            link.spoiled = True
+        self.drain()
 
     def close(self) -> None:
         """Close what is idle; what is out is closed when it comes back."""

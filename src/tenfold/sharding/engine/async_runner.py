@@ -11,9 +11,11 @@ import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from operator import methodcaller
 from typing import Any, TypeVar
 
-from tenfold.errors import NodeDown, TenfoldError
+from tenfold.errors import FenceError, NodeDown, TenfoldError
+from tenfold.sharding.engine import direct
 from tenfold.sharding.engine.async_pools import AsyncCursor, AsyncDriver, AsyncPool
 from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent, settle
 from tenfold.sharding.engine.pools import AT_ONCE_S
@@ -44,8 +46,10 @@ from tenfold.sharding.ports import (
     SendMany,
     Steps,
     Turn,
+    Under,
 )
 from tenfold.sharding.streams import ReadyCursor
+from tenfold.sharding.vetting import writes
 
 T = TypeVar("T")
 _Errand = Errand[AsyncDriver, AsyncCursor, AsyncPool]
@@ -82,6 +86,7 @@ class AsyncRunner:
             EndScratch: self._end_scratch,
             Chance: self._chance,
             Pause: lambda effect, _: asyncio.sleep(effect.seconds),
+            Under: self._under,
         }
 
     async def run(self, steps: Steps[T], session: Session[AsyncDriver] | None = None) -> T:
@@ -112,23 +117,16 @@ class AsyncRunner:
             if session is None and errand.begun:
                 await self._roll_back(errand)
 
-    async def send(self, shard: str, sql: str, params: Params) -> Reply:
-        """Run one statement, not an INSERT, on a shard, outside any transaction: what `run` does for
-        `Executor.execute` when that has nothing else to do, sooner."""
-        if self._watch.watches:
-            reply = await self._watched(self._send)(Send(shard, sql, params), Errand({}))
-            reply.lastrowid = None
-            return reply
-        pool = self._pools[shard]
-        link = pool.at_once() or await pool.acquire()
+    async def send(self, shard: str, sql: str, params: Params, holds: Callable[[], bool]) -> Reply | None:
+        """Run one statement, not an INSERT, on a shard, outside any transaction. See `direct`."""
+        if not self._watch.watches:
+            return await direct.ask_async(self._pools[shard], sql, params, holds)
+        errand: _Errand = Errand({})
+        errand.leased = holds
         try:
-            reply = await link.driver.execute(sql, params)
-        except BaseException as error:
-            settle(pool, link, error)
-            raise
-        pool.release(link)
-        reply.lastrowid = None  # of whatever was inserted last on this connection
-        return reply
+            return direct.trusted(await self._watched(self._send)(Send(shard, sql, params), errand), holds)
+        except FenceError:
+            return None
 
     async def stream(
         self, steps: Steps[object], session: Session[AsyncDriver] | None = None
@@ -198,8 +196,19 @@ class AsyncRunner:
     async def _chance(_effect: Chance, _errand: _Errand) -> Drawn:
         return Drawn(time.time(), secrets.token_hex(16))
 
+    @staticmethod
+    async def _under(effect: Under, errand: _Errand) -> None:
+        errand.leased = effect.holds
+
     async def _begin(self, effect: Begin, errand: _Errand) -> None:
-        errand.begun[effect.shard] = await self._begun(self._pools[effect.shard])
+        pool = self._pools[effect.shard]
+        link = await self._begun(pool)
+        try:
+            errand.see_lease()
+        except BaseException as error:
+            await self._undo(pool, link, error)
+            raise
+        errand.begun[effect.shard] = link
 
     async def _begun(self, pool: AsyncPool, *, again: bool = True) -> Link[AsyncDriver]:
         link = pool.at_once() or await pool.acquire()
@@ -254,17 +263,22 @@ class AsyncRunner:
             held = self._held(effect.shard, errand)
             if held is not None:
                 return await held.execute(effect.sql, effect.params)
-        pool, link, reply = await self._lent(effect.shard, lambda driver: driver.execute(effect.sql, effect.params))
+        ask = methodcaller("execute", effect.sql, effect.params)
+        reply: Reply
+        pool, link, reply = await self._lent(
+            effect.shard, errand, errand.locking(pool, ask) if writes(effect.sql) else ask
+        )
         pool.release(link)
         return reply
 
     async def _lent(
-        self, shard: str, ask: Callable[[AsyncDriver], Awaitable[T]]
+        self, shard: str, errand: _Errand, ask: Callable[[AsyncDriver], Awaitable[T]]
     ) -> tuple[AsyncPool, Link[AsyncDriver], T]:
         """Ask on a connection of its own, which the caller gives back."""
         pool = self._pools[shard]
         link = pool.at_once() or await pool.acquire()
         try:
+            errand.see_lease()
             return pool, link, await ask(link.driver)
         except BaseException as error:
             settle(pool, link, error)
@@ -274,7 +288,9 @@ class AsyncRunner:
         held = None if effect.aside else self._held(effect.shard, errand)
         if held is not None:
             return await held.execute_many(effect.sql, effect.rows)
-        pool, link, reply = await self._lent(effect.shard, lambda driver: driver.execute_many(effect.sql, effect.rows))
+        ask = errand.locking(self._pools.get(effect.shard), methodcaller("execute_many", effect.sql, effect.rows))
+        reply: Reply
+        pool, link, reply = await self._lent(effect.shard, errand, ask)
         pool.release(link)
         return reply
 
@@ -296,7 +312,9 @@ class AsyncRunner:
             cursor: AsyncCursor = ReadyCursor(await held.execute(effect.sql, effect.params))
             reading: Reading[AsyncDriver, AsyncCursor, AsyncPool] = Reading(effect.shard, cursor, None, None)
         else:
-            pool, link, cursor = await self._lent(effect.shard, lambda driver: driver.open(effect.sql, effect.params))
+            pool, link, cursor = await self._lent(
+                effect.shard, errand, lambda driver: driver.open(effect.sql, effect.params)
+            )
             reading = Reading(effect.shard, cursor, pool, link)
         return Opened(errand.keep(reading), cursor.columns, cursor.types)
 
@@ -358,7 +376,7 @@ class AsyncRunner:
     async def _gather(self, effect: Gather, errand: _Errand) -> list[Any]:
         outcomes: Sequence[object] | None = None
         if not errand.begun and len(effect.sends) > 1:
-            outcomes = await side_by_side_async(self._pools, effect.sends, self._watch)
+            outcomes = await side_by_side_async(self._pools, effect.sends, self._watch, errand.see_lease)
         if outcomes is None:
             acts = self._acts
             outcomes = await asyncio.gather(

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.sharding.catalog import load
 from tenfold.sharding.engine.errand import Session
+from tenfold.sharding.engine.renewal import Renewal, boot_clock
 from tenfold.sharding.engine.router import Threads, new_executor, new_pools, read_topology, scratch_of, survive_forks
 from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sweeper import Sweeper
 from tenfold.sharding.engine.turns import Turns
-from tenfold.sharding.execute import Executor
+from tenfold.sharding.guard import Guard
+from tenfold.sharding.lease import Lease
 from tenfold.sharding.poolrules import Counters, closed
 from tenfold.sharding.ports import Driver, Observer, Params, Steps
 from tenfold.sharding.reserve import Transaction
@@ -40,40 +42,62 @@ class Database:
             raise
         for pool in self._pools.values():
             pool.drain()  # opened before the cluster was known: the next ones are checked
-        self._topology = topology
-        self._executor: Executor | None = new_executor(self._catalog, topology)
-        self._sweeper = Sweeper(topology, self._catalog)
-        self._sweeper.start()
+        self._guard: Guard | None = None
+        self._begin(topology, self._catalog)
         survive_forks(self, self._pools)
+
+    def _begin(self, topology: Topology, catalog: Catalog) -> Guard:
+        executor = new_executor(catalog, topology)
+        guard = Guard(topology, executor, Lease(boot_clock), topology.database.lock_wait_s, self._changed)
+        self._renewal, self._sweeper = Renewal(guard, self._learn), Sweeper(guard)
+        self._guard = guard
+        self._renewal.once()
+        self._renewal.start()
+        self._sweeper.start()
+        return guard
+
+    def _learn(self, topology: Topology) -> None:
+        """The file names shards that it did not before."""
+        fresh = new_pools(topology, lambda: self._catalog)
+        self._pools.update({shard: pool for shard, pool in fresh.items() if shard not in self._pools})
+        if self._guard is not None:
+            self._guard.topology = topology
+
+    def _changed(self, catalog: Catalog, before: Catalog) -> None:
+        for shard in catalog.renewed_since(before):
+            self._pools[shard].renew()
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement; `?` takes a sequence, `:name` a mapping. A write is committed on return.
 
         Raises RoutingError (rewrite as the hint says), StatementError, ConstraintError, NodeError (retryable).
         """
-        executor = self._live()
-        direct = executor.direct(sql, params)
+        guard = self._live()
+        direct = guard.direct(sql, params)
         if direct is not None:
-            return Result(self._runner.send(*direct, params))
-        return Result(self._runner.run(executor.execute(sql, params, None)))
+            shard, text, holds = direct
+            reply = self._runner.send(shard, text, params, holds)
+            if reply is not None:
+                return Result(reply)
+        return Result(self._runner.run(guard.execute(sql, params)))
 
     def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
         """Run one INSERT, UPDATE or DELETE for each row of parameters. Each shard takes all of its rows or none;
         when a later shard fails, the error says which shards have theirs."""
-        return Result(self._runner.run(self._live().execute_many(sql, list(rows), None)))
+        return Result(self._runner.run(self._live().execute_many(sql, list(rows))))
 
     @contextmanager
     def transaction(self) -> Iterator[SyncTransaction]:
         """A transaction on one shard, which its first statement decides. Committed at the end of the block,
         rolled back by an exception."""
-        executor = self._live()
-        held = SyncTransaction(executor, self._runner)
+        guard = self._live()
+        held = SyncTransaction(guard, self._runner)
         try:
             yield held
         except BaseException:
-            held.undo(executor.writes.rollback(held.state))
+            held.undo(guard.rollback(held.state))
             raise
-        held.end(executor.writes.commit(held.state))
+        held.end(guard.commit(held.state))
 
     def stream(self, sql: str, params: Params = ()) -> Rows:
         """Run one SELECT and read its rows as they are wanted: memory stays small, however many there are.
@@ -81,7 +105,7 @@ class Database:
         Holds a connection to each shard it reads from until the rows are exhausted or closed, so close them, or
         use `with`. Each shard is seen at its own moment. Raises as `execute`, and NodeError while rows are read.
         """
-        return Rows(self._runner.stream(self._live().stream(sql, params, None)))
+        return Rows(self._runner.stream(self._live().stream(sql, params)))
 
     def pools(self) -> dict[str, Counters]:
         """What the connections to each shard are doing, and have done since the process began."""
@@ -89,16 +113,17 @@ class Database:
 
     def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""
-        return self._runner.run(self._live().new_id(table, key, None))
+        return self._runner.run(self._live().new_id(table, key))
 
     def close(self) -> None:
         """Close all connections and give the rest of the id window back. The handle is of no use after it."""
-        executor, self._executor = self._executor, None
-        if executor is None:
+        guard, self._guard = self._guard, None
+        if guard is None:
             return
         self._sweeper.stop()
+        self._renewal.stop()
         try:
-            self._runner.run(executor.ids.give_back())
+            self._runner.run(guard.executor.ids.give_back())
         except TenfoldError:
             pass  # the window runs out by itself
         finally:
@@ -117,7 +142,7 @@ class Database:
         return self._runner
 
     @property
-    def executor(self) -> Executor:
+    def guard(self) -> Guard:
         """What makes steps of statements, for other interfaces. Raises PlatformError once the handle is closed."""
         return self._live()
 
@@ -127,15 +152,13 @@ class Database:
             pool.forget()
         self._threads.forget()
         self._turns.forget()
-        if self._executor is not None and self._catalog is not None:
-            self._executor = new_executor(self._catalog, self._topology)
-            self._sweeper = Sweeper(self._topology, self._catalog)
-            self._sweeper.start()
+        if self._guard is not None:
+            self._begin(self._guard.topology, self._guard.catalog)
 
-    def _live(self) -> Executor:
-        if self._executor is None:
+    def _live(self) -> Guard:
+        if self._guard is None:
             raise closed()
-        return self._executor
+        return self._guard
 
     def _close_pools(self) -> None:
         for pool in self._pools.values():
@@ -145,18 +168,18 @@ class Database:
 class SyncTransaction:
     """The statements of one transaction. For one thread."""
 
-    def __init__(self, executor: Executor, runner: Runner) -> None:
+    def __init__(self, guard: Guard, runner: Runner) -> None:
         self.state = Transaction()
-        self._executor, self._runner = executor, runner
+        self._guard, self._runner = guard, runner
         self._session: Session[Driver] | None = Session()
 
     def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement in the transaction. Raises CrossShardError for one of another shard."""
-        return Result(self._runner.run(self._executor.execute(sql, params, self.state), self._live()))
+        return Result(self._runner.run(self._guard.execute(sql, params, self.state), self._live()))
 
     def executemany(self, sql: str, rows: Sequence[Params]) -> Result:
         """Run one writing statement for each row of parameters."""
-        return Result(self._runner.run(self._executor.execute_many(sql, list(rows), self.state), self._live()))
+        return Result(self._runner.run(self._guard.execute_many(sql, list(rows), self.state), self._live()))
 
     def end(self, steps: Steps[None]) -> None:
         """Commit or roll back by `steps`; whatever happens, nothing stays open."""

@@ -7,9 +7,9 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from tenfold.errors import NodeDown, NodeError, TenfoldError
+from tenfold.errors import FenceError, NodeDown, NodeError, TenfoldError
 from tenfold.sharding.poolrules import Link
-from tenfold.sharding.ports import Reply
+from tenfold.sharding.ports import SCRATCH, Fetch, Open, Reply, Send, SendMany
 
 D = TypeVar("D", bound="Closes")
 P = TypeVar("P", bound="Lends")
@@ -49,6 +49,13 @@ def of_the_parent() -> NodeError:
     return NodeError(
         "the transaction or stream was begun before the fork, and is the parent's", hint="begin another in the child"
     )
+
+
+def lapsed() -> FenceError:
+    """What a statement gets whose lease has run out before it was sent."""
+    error = FenceError("the lease on the bucket map ran out before the statement was sent")
+    error.sent = False
+    return error
 
 
 class Crowd(Protocol[D]):
@@ -99,9 +106,21 @@ class Errand(Generic[D, C, P]):
     turn          gives its turn back, if it has one
     crowd         what its threads are busy on, while several are
     over          the run has ended; what a thread of it still opens is closed at once
+    leased        tells whether the lease that it is routed by still holds; None: nobody asks
     """
 
-    __slots__ = ("begun", "crowd", "numbers", "over", "reading", "scratch", "scratch_link", "scratch_pool", "turn")
+    __slots__ = (
+        "begun",
+        "crowd",
+        "leased",
+        "numbers",
+        "over",
+        "reading",
+        "scratch",
+        "scratch_link",
+        "scratch_pool",
+        "turn",
+    )
 
     def __init__(self, begun: dict[str, Link[D]]) -> None:
         self.begun = begun
@@ -109,10 +128,29 @@ class Errand(Generic[D, C, P]):
         self.numbers: count[int] | None = None
         self.crowd: Crowd[D] | None = None
         self.over = False
+        self.leased: Callable[[], bool] | None = None
         self.scratch: D | None = None
         self.scratch_link: Link[D] | None = None
         self.scratch_pool: P | None = None
         self.turn: Callable[[], None] | None = None
+
+    def see_lease(self) -> None:
+        """Just before something is sent on a connection that was taken. Raises FenceError: it must not be sent."""
+        if self.leased is not None and not self.leased():
+            raise lapsed()
+
+    def locking(self, pool: Any, ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """What asks for a write: where that locks the whole shard, the lease is looked at under its lock."""
+        if self.leased is None or not pool.locks:
+            return ask
+        return lambda driver: driver.locked(self.see_lease, ask)
+
+    def shard_of(self, effect: Send | SendMany | Open | Fetch) -> str:
+        """The shard that an effect of a Gather asks."""
+        if not isinstance(effect, Fetch):
+            return effect.shard
+        reading = self.reading.get(effect.cursor)
+        return reading.shard if reading is not None else SCRATCH
 
     def keep(self, reading: Reading[D, C, P]) -> int:
         """Hold a cursor; → its number."""

@@ -76,6 +76,7 @@ class Source:
     drop   in the child of a fork: lets go of a copied connection, unheard by the shard
     alone  whether none may be open while the process forks
     starts whether its drivers are `sidebyside.Starter`s
+    locks  whether a write locks the whole shard
     stale  tells, without asking the shard, of a connection that was idle that it has ended
     """
 
@@ -84,6 +85,7 @@ class Source:
     drop: Callable[[Any], None] = keep_alive
     alone: bool = True
     starts: bool = False
+    locks: bool = False
     stale: Callable[[Any], bool] = lambda _: False
 
 
@@ -109,7 +111,7 @@ class Pool:
         self._shelf: Shelf[Driver] = Shelf(rules)
         self._lock = threading.Lock()
         self._waiting: deque[_Waiter] = deque()
-        self.starts = source.starts
+        self.starts, self.locks = source.starts, source.locks
 
     def at_once(self) -> Link[Driver] | None:
         """A connection that lies ready; None: `acquire` may have to wait."""
@@ -179,6 +181,13 @@ class Pool:
             idle, self._shelf.idle = self._shelf.idle, []
         for link in idle:
             self._end(link, "end", place=False)
+
+    def renew(self) -> None:
+        """Have every connection that is open now closed: what is idle at once, what is out when it comes back."""
+        with self._lock:
+            for link in self._shelf.out:
+                link.spoiled = True
+        self.drain()
 
     def close(self) -> None:
         """Close what is idle; what is out is closed when it comes back, and whoever waits is told."""

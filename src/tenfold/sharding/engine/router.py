@@ -135,7 +135,7 @@ def source_of(topology: Topology, open_one: Callable[[], Driver]) -> Source:
     """A source of connections of the platform's engine."""
     if topology.database.engine is Engine.MYSQL:
         return Source(open_one, drop=drop_socket, alone=False, starts=True, stale=hung_up)
-    return Source(open_one)
+    return Source(open_one, locks=True)
 
 
 def scratch_of(topology: Topology) -> Callable[[], Driver] | None:

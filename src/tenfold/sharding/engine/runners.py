@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_all
+from operator import methodcaller
 from typing import Any, TypeVar
 
-from tenfold.errors import NodeDown, TenfoldError
+from tenfold.errors import FenceError, NodeDown, TenfoldError
+from tenfold.sharding.engine import direct
 from tenfold.sharding.engine.crowd import Crowd
 from tenfold.sharding.engine.errand import Errand, Reading, Session, interrupted, of_the_parent, settle
 from tenfold.sharding.engine.pools import AT_ONCE_S, Pool
@@ -48,8 +50,10 @@ from tenfold.sharding.ports import (
     SendMany,
     Steps,
     Turn,
+    Under,
 )
 from tenfold.sharding.streams import cursor_of
+from tenfold.sharding.vetting import writes
 
 T = TypeVar("T")
 _Errand = Errand[Driver, Cursor, Pool]
@@ -90,6 +94,7 @@ class Runner:
             EndScratch: self._end_scratch,
             Chance: lambda _, __: Drawn(time.time(), secrets.token_hex(16)),
             Pause: lambda effect, _: time.sleep(effect.seconds),
+            Under: self._under,
         }
 
     def run(self, steps: Steps[T], session: Session[Driver] | None = None) -> T:
@@ -116,23 +121,16 @@ class Runner:
         finally:
             self._leave(errand, session)
 
-    def send(self, shard: str, sql: str, params: Params) -> Reply:
-        """Run one statement, not an INSERT, on a shard, outside any transaction: what `run` does for
-        `Executor.execute` when that has nothing else to do, sooner."""
-        if self._watch.watches:
-            reply = self._watched(self._send)(Send(shard, sql, params), Errand({}))
-            reply.lastrowid = None
-            return reply
-        pool = self._pools[shard]
-        link = pool.acquire()
+    def send(self, shard: str, sql: str, params: Params, holds: Callable[[], bool]) -> Reply | None:
+        """Run one statement, not an INSERT, on a shard, outside any transaction. See `direct`."""
+        if not self._watch.watches:
+            return direct.ask(self._pools[shard], sql, params, holds)
+        errand: _Errand = Errand({})
+        errand.leased = holds
         try:
-            reply = link.driver.execute(sql, params)
-        except BaseException as error:
-            settle(pool, link, error)
-            raise
-        pool.release(link)
-        reply.lastrowid = None  # of whatever was inserted last on this connection
-        return reply
+            return direct.trusted(self._watched(self._send)(Send(shard, sql, params), errand), holds)
+        except FenceError:
+            return None
 
     def stream(self, steps: Steps[object], session: Session[Driver] | None = None) -> Generator[Reply, None, None]:
         """Drive `steps` as far as their answers are wanted; each Emit is a Reply. To abandon it, close it."""
@@ -196,8 +194,19 @@ class Runner:
 
         return watched
 
+    @staticmethod
+    def _under(effect: Under, errand: _Errand) -> None:
+        errand.leased = effect.holds
+
     def _begin(self, effect: Begin, errand: _Errand) -> None:
-        errand.begun[effect.shard] = self._begun(self._pools[effect.shard])
+        pool = self._pools[effect.shard]
+        link = self._begun(pool)
+        try:
+            errand.see_lease()
+        except BaseException as error:
+            self._undo(pool, link, error)
+            raise
+        errand.begun[effect.shard] = link
 
     def _begun(self, pool: Pool, *, again: bool = True) -> Link[Driver]:
         link = pool.acquire()
@@ -252,7 +261,9 @@ class Runner:
             held = self._held(effect.shard, errand)
             if held is not None:
                 return held.execute(effect.sql, effect.params)
-        pool, link, reply = self._lent(effect.shard, errand, lambda driver: driver.execute(effect.sql, effect.params))
+        ask = methodcaller("execute", effect.sql, effect.params)
+        reply: Reply
+        pool, link, reply = self._lent(effect.shard, errand, errand.locking(pool, ask) if writes(effect.sql) else ask)
         pool.release(link)
         return reply
 
@@ -261,6 +272,7 @@ class Runner:
         pool = self._pools[shard]
         link = pool.acquire()
         try:
+            errand.see_lease()
             reply = ask(link.driver) if errand.crowd is None else errand.crowd.asked(link, ask)
         except BaseException as error:
             settle(pool, link, error)
@@ -271,9 +283,9 @@ class Runner:
         held = None if effect.aside else self._held(effect.shard, errand)
         if held is not None:
             return held.execute_many(effect.sql, effect.rows)
-        pool, link, reply = self._lent(
-            effect.shard, errand, lambda driver: driver.execute_many(effect.sql, effect.rows)
-        )
+        ask = errand.locking(self._pools.get(effect.shard), methodcaller("execute_many", effect.sql, effect.rows))
+        reply: Reply
+        pool, link, reply = self._lent(effect.shard, errand, ask)
         pool.release(link)
         return reply
 
@@ -358,7 +370,7 @@ class Runner:
 
     def _gather(self, effect: Gather, errand: _Errand) -> list[Any]:
         if not errand.begun and len(effect.sends) > 1:
-            outcomes = side_by_side(self._pools, effect.sends, self._watch)
+            outcomes = side_by_side(self._pools, effect.sends, self._watch, errand.see_lease)
             if outcomes is not None:
                 return answers(outcomes)
         first, *others = effect.sends
@@ -368,7 +380,7 @@ class Runner:
         own = failed = None
         try:
             for other in others:
-                threads = self._threads(self._shard_of(other, errand))
+                threads = self._threads(errand.shard_of(other))
                 running.append(threads.submit(acts[type(other)], other, errand))
             try:
                 own = acts[type(first)](first, errand)
@@ -385,10 +397,3 @@ class Runner:
         if failed is not None:
             raise failed
         return [own, *(one.result() for one in running)]
-
-    @staticmethod
-    def _shard_of(effect: Send | SendMany | Open | Fetch, errand: _Errand) -> str:
-        if isinstance(effect, Fetch):
-            reading = errand.reading.get(effect.cursor)
-            return reading.shard if reading is not None else SCRATCH
-        return effect.shard

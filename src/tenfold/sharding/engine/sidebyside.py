@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tenfold.errors import TenfoldError
@@ -99,7 +99,9 @@ class _Round(Generic[L, S]):
         return [self._outcomes[place] for place in sorted(self._outcomes)]
 
 
-def _ready(pools: Mapping[str, L], sends: Sequence[Any], watch: Watch) -> _Round[L, Any] | None:
+def _ready(
+    pools: Mapping[str, L], sends: Sequence[Any], watch: Watch, see_lease: Callable[[], None]
+) -> _Round[L, Any] | None:
     """A connection for each of `sends`; None where one does not lie ready, and nothing was taken."""
     asked: list[_Asked[L, Any]] = []
     for send in sends:
@@ -110,12 +112,23 @@ def _ready(pools: Mapping[str, L], sends: Sequence[Any], watch: Watch) -> _Round
                 one.pool.release(one.link)
             return None
         asked.append(_Asked(send, pool, link, link.driver, time.perf_counter()))
+    try:
+        see_lease()
+    except TenfoldError:
+        for one in asked:
+            one.pool.release(one.link)
+        raise
     return _Round(asked, watch)
 
 
-def side_by_side(pools: Mapping[str, Pool], sends: Sequence[Any], watch: Watch) -> list[Reply | TenfoldError] | None:
-    """What each of `sends` gave, in their order; None where they cannot be sent so, and nothing was done."""
-    scatter: _Round[Pool, Starter] | None = _ready(pools, sends, watch)
+def side_by_side(
+    pools: Mapping[str, Pool], sends: Sequence[Any], watch: Watch, see_lease: Callable[[], None]
+) -> list[Reply | TenfoldError] | None:
+    """What each of `sends` gave, in their order; None where they cannot be sent so, and nothing was done.
+
+    see_lease  is asked once the connections are taken; raises what then keeps them from being sent
+    """
+    scatter: _Round[Pool, Starter] | None = _ready(pools, sends, watch, see_lease)
     if scatter is None:
         return None
     try:
@@ -154,10 +167,10 @@ def _take_answers(scatter: _Round[Pool, Starter]) -> None:
 
 
 async def side_by_side_async(
-    pools: Mapping[str, AsyncPool], sends: Sequence[Any], watch: Watch
+    pools: Mapping[str, AsyncPool], sends: Sequence[Any], watch: Watch, see_lease: Callable[[], None]
 ) -> list[Reply | TenfoldError] | None:
     """As `side_by_side`. Cancelled, it has the shards stop."""
-    scatter: _Round[AsyncPool, AsyncStarter] | None = _ready(pools, sends, watch)
+    scatter: _Round[AsyncPool, AsyncStarter] | None = _ready(pools, sends, watch, see_lease)
     if scatter is None:
         return None
     try:

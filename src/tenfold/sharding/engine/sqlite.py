@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,7 +13,15 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from tenfold.errors import ConfigError, ConstraintError, FenceError, NodeDown, NodeError, StatementError
+from tenfold.errors import (
+    ConfigError,
+    ConstraintError,
+    FenceError,
+    NodeDown,
+    NodeError,
+    StatementError,
+    TenfoldError,
+)
 from tenfold.sharding.engine.sqlitefunctions import define_functions
 from tenfold.sharding.ports import Params, Reply
 from tenfold.topology.addresses import sqlite_file
@@ -116,6 +124,20 @@ class SqliteDriver:
                     self._connection.execute("ROLLBACK")
                 raise
             return Reply(rowcount=max(cursor.rowcount, 0), lastrowid=cursor.lastrowid)
+
+    def locked(self, see_lease: Callable[[], None], ask: Callable[[SqliteDriver], Reply]) -> Reply:
+        """Run one write in a transaction of its own, begun only where `see_lease` does not raise once the lock is ours:
+        whoever moves rows needs the same lock."""
+        self.begin()
+        try:
+            see_lease()
+            reply = ask(self)
+            self.commit()
+        except BaseException:
+            with suppress(TenfoldError):
+                self.rollback()
+            raise
+        return reply
 
     def begin(self) -> None:
         """Open a transaction that may write: the lock is taken now, not at the first write."""

@@ -62,6 +62,10 @@ class ThreadedDriver:
     def tick(self, now_s: float) -> None:
         """A blocking driver has time-outs of its own."""
 
+    async def locked(self, see_lease: Callable[[], None], ask: Callable[[Any], Reply]) -> Reply:
+        """As `SqliteDriver.locked`; what `ask` is given is the blocking driver."""
+        return await self.call(self._driver.locked, see_lease, ask)  # type: ignore[attr-defined]  # of SQLite alone
+
     async def call(self, method: Callable[..., T], *args: object) -> T:
         """Run one method on a thread. A cancelled caller leaves the connection to be discarded."""
         try:
@@ -114,7 +118,7 @@ def threaded_source(open_one: Callable[[], Driver], threads: Callable[[], Thread
             raise
         return ThreadedDriver(driver, threads)
 
-    return AsyncSource(open_on_thread)
+    return AsyncSource(open_on_thread, locks=True)
 
 
 def _close_result(opening: asyncio.Future[Driver]) -> None:

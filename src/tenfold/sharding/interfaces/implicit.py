@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from tenfold.errors import CrossShardError, NodeError, TenfoldError
 from tenfold.sharding.engine.errand import Session
-from tenfold.sharding.execute import Executor
+from tenfold.sharding.guard import Guard
 from tenfold.sharding.interfaces.shared import Shared
 from tenfold.sharding.interfaces.stream import Stream
 from tenfold.sharding.plan import Everywhere, Plan
@@ -21,7 +21,7 @@ from tenfold.sharding.ports import Driver, Params, Reply, Steps
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.statement import Kind
 
-Work = Callable[[Executor, Transaction | None], Steps[Reply]]
+Work = Callable[[Guard, Transaction | None], Steps[Reply]]
 
 
 class Implicit:
@@ -41,38 +41,38 @@ class Implicit:
     @property
     def pending(self) -> bool:
         """Whether a transaction has begun that neither `commit` nor `rollback` has ended."""
-        return self._tx.shard is not None or bool(self._undone)
+        return self._tx.shard is not None or self._tx.moved or bool(self._undone)
 
     def execute(self, sql: str, params: Params) -> Reply:
         """Run one statement."""
-        return self._run(sql, lambda executor, tx: executor.execute(sql, params, tx))
+        return self._run(sql, lambda guard, tx: guard.execute(sql, params, tx))
 
     def execute_many(self, sql: str, rows: Sequence[Params]) -> Reply:
         """Run one writing statement for each row of parameters."""
-        return self._run(sql, lambda executor, tx: executor.execute_many(sql, rows, tx))
+        return self._run(sql, lambda guard, tx: guard.execute_many(sql, rows, tx))
 
     def stream(self, sql: str, params: Params) -> Stream | Reply:
         """As `execute`, but the rows of a SELECT are read from the shards as they are wanted. While a transaction is
         pending they are read at once: other statements must be able to follow on its connection."""
-        executor = self._ready()
+        guard = self._ready()
         if not self.pending:
             plan = self._plan(sql)
             if plan.kind is Kind.SELECT and (self.autocommit or not plan.locks):
-                return Stream(self._shared.database.runner.stream(executor.stream(sql, params, None)))
+                return Stream(self._shared.database.runner.stream(guard.stream(sql, params)))
         return self.execute(sql, params)
 
     def commit(self) -> None:
         """Make what is pending durable. Raises NodeError when the outcome is in doubt; nothing is pending after it."""
-        executor = self._ready()
+        guard = self._ready()
         if self.pending:
-            self._end(executor.writes.commit(self._tx))
+            self._end(guard.commit(self._tx))
 
     def rollback(self) -> None:
         """Undo what is pending."""
         self._notice_fork()
         self._undone = ""
         if self.pending:
-            self._end(self._shared.database.executor.writes.rollback(self._tx))
+            self._end(self._shared.database.guard.rollback(self._tx))
 
     def abandoned(self) -> Session[Driver]:
         """What is open, when nobody can reach the connection any more."""
@@ -80,16 +80,16 @@ class Implicit:
         return self._session
 
     def _run(self, sql: str, work: Work) -> Reply:
-        executor, runner = self._ready(), self._shared.database.runner
+        guard, runner = self._ready(), self._shared.database.runner
         if self.autocommit:
-            return runner.run(work(executor, None))
+            return runner.run(work(guard, None))
         was_pending = self.pending
         try:
-            return runner.run(work(executor, self._tx), self._session)
+            return runner.run(work(guard, self._tx), self._session)
         except TenfoldError as error:
             if not was_pending:  # nothing was written: why keep locks and a connection?
                 with suppress(TenfoldError):
-                    self._end(executor.writes.rollback(self._tx))
+                    self._end(guard.rollback(self._tx))
             if not isinstance(error, CrossShardError):
                 raise
             plan = self._plan(sql)
@@ -103,11 +103,11 @@ class Implicit:
                 link.driver.close()
             runner.abort(session)
             raise
-        return runner.run(work(executor, None))  # every shard must take it, so no transaction can hold it
+        return runner.run(work(guard, None))  # every shard must take it, so no transaction can hold it
 
     def _plan(self, sql: str) -> Plan:
         database = self._shared.database
-        return database.runner.run(database.executor.planned(sql))
+        return database.runner.run(database.guard.planned(sql))
 
     def _end(self, steps: Steps[None]) -> None:
         session, runner = self._session, self._shared.database.runner
@@ -117,7 +117,7 @@ class Implicit:
             self._begin_anew()
             runner.abort(session)
 
-    def _ready(self) -> Executor:
+    def _ready(self) -> Guard:
         self._shared.reap()
         self._notice_fork()
         if self._undone:
@@ -125,7 +125,7 @@ class Implicit:
                 f"the transaction is undone: {self._undone}",
                 hint="call connection.rollback(), and run all of the transaction again",
             )
-        return self._shared.database.executor
+        return self._shared.database.guard
 
     def _notice_fork(self) -> None:
         if self._process == os.getpid():

@@ -1,0 +1,127 @@
+"""Keeps a process's view of the catalog fresh, and its name on the catalog's list of routers. Edge."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from tenfold.errors import ConfigError, ConstraintError, TenfoldError
+from tenfold.sharding.catalog import SCHEMA_VERSION
+from tenfold.sharding.engine.pools import Pool
+from tenfold.sharding.engine.router import Threads, opener, source_of, survive_forks
+from tenfold.sharding.engine.runners import Runner
+from tenfold.sharding.guard import Guard
+from tenfold.sharding.poolrules import Rules
+from tenfold.sharding.ports import Send, Steps
+from tenfold.topology.load import load as load_topology
+from tenfold.topology.model import Topology
+
+NAMED_EVERY_S = 10.0
+"""How often a router says that it is alive."""
+FORGOTTEN_S = 86_400.0
+_SEEN = "UPDATE tf_router SET seen_s = ?, shards = ?, schema_version = ? WHERE id = ?"
+_NAMED = "INSERT INTO tf_router (id, schema_version, host, pid, shards, started_s, seen_s) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_GONE = "DELETE FROM tf_router WHERE id = ?"
+_FORGET = "DELETE FROM tf_router WHERE seen_s < ?"
+_log = logging.getLogger("tenfold")
+
+
+def boot_clock() -> float:
+    """Seconds since some moment, the time included that the machine slept, where the system can tell."""
+    return _clock()
+
+
+_clock: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+
+
+class Renewal:
+    """A daemon thread that asks the catalog for its version three times a lease, by a connection of its own."""
+
+    def __init__(self, guard: Guard, learn: Callable[[Topology], None]) -> None:
+        """learn: is told of the file once it names shards that it did not when the process began."""
+        self._guard, self._learn = guard, learn
+        self._id = secrets.token_hex(16)
+        self._started_s = time.time()
+        self._named_s = 0.0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        shard = guard.topology.catalog_shard
+        self._pools = {shard: Pool(Rules(shard, 1, 5.0), source_of(guard.topology, opener(guard.topology, shard)))}
+        self._runner = Runner(self._pools, Threads(1))
+        survive_forks(self, self._pools)
+
+    def start(self) -> None:
+        """Begin; from then on the lease is kept."""
+        self._thread = threading.Thread(target=self._run, name="tenfold-lease", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and take the process off the list."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        with self._lock:
+            with suppress(TenfoldError):  # it is forgotten by itself
+                self._runner.run(_sent(self._guard.topology.catalog_shard, _GONE, (self._id,)))
+            for pool in self._pools.values():
+                pool.close()
+
+    def once(self) -> None:
+        """Renew the lease now, if the catalog answers; else statements ask the shards' own fences."""
+        with self._lock:
+            try:
+                self._renew()
+            except TenfoldError as error:
+                _log.debug("the lease on the bucket map is not renewed: %s", error)
+
+    def after_fork(self) -> None:
+        """In the child of a fork the thread does not exist; whoever has this makes another."""
+        for pool in self._pools.values():
+            pool.forget()
+
+    def _renew(self) -> None:
+        if time.time() - self._named_s >= NAMED_EVERY_S:
+            self._runner.run(self._named())
+            self._named_s = time.time()
+        try:
+            self._runner.run(self._guard.poll())
+        except ConfigError:
+            # A shard may have joined that the file did not have when this process read it.
+            topology = self._guard.topology
+            fresh = load_topology(topology.file, topology.environment)
+            if fresh.database.shards == topology.database.shards:
+                raise
+            self._learn(fresh)
+            self._runner.run(self._named())
+            self._runner.run(self._guard.poll())
+
+    def _run(self) -> None:
+        chance = random.SystemRandom()  # forked processes share the state of `random`
+        while not self._stop.wait(self._guard.catalog.lease_s / 3 * chance.uniform(0.8, 1.0)):
+            self.once()
+
+    def _named(self) -> Steps[None]:
+        catalog, shards = self._guard.topology.catalog_shard, ",".join(self._guard.topology.database.shards)
+        now_s = time.time()
+        seen = yield Send(catalog, _SEEN, (now_s, shards, SCHEMA_VERSION, self._id))
+        if not seen.rowcount:
+            host = socket.gethostname().encode("ascii", "replace").decode()[:100]
+            row = (self._id, SCHEMA_VERSION, host, os.getpid(), shards, self._started_s, now_s)
+            with suppress(ConstraintError):  # MySQL counts no row that has its values already
+                yield Send(catalog, _NAMED, row)
+        yield Send(catalog, _FORGET, (now_s - FORGOTTEN_S,))
+
+
+def _sent(shard: str, sql: str, params: tuple[object, ...]) -> Steps[None]:
+    yield Send(shard, sql, params)
