@@ -82,7 +82,7 @@ def test_a_server_as_it_should_be_has_nothing_to_change() -> None:
         (with_variables(log_bin_trust_function_creators="OFF"), "moves", "note",
          "SET GLOBAL log_bin_trust_function_creators = ON"),
         (replace(GOOD, rights=Rights(frozenset({"RELOAD"}), frozenset({"SELECT"}))), "moves", "note",
-         "GRANT TRIGGER ON `ledger`.* TO 'app'@'%'"),
+         "GRANT TRIGGER, CREATE, DROP ON `ledger`.* TO 'app'@'%'"),
         (replace(GOOD, refused=frozenset({"xa"})), "two-phase commit", "note", "GRANT XA_RECOVER_ADMIN ON *.*"),
         (replace(GOOD, rights=Rights(frozenset(), frozenset({"ALL PRIVILEGES"}))), "backup barrier", "note",
          "GRANT RELOAD ON *.* TO 'app'@'%'"),

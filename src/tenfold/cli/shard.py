@@ -6,6 +6,7 @@ import click
 
 from tenfold.cli.explain import explain
 from tenfold.cli.options import Invocation, common
+from tenfold.cli.shard_plan import plan
 from tenfold.cli.shard_status import status
 from tenfold.cli.sql import sql
 
@@ -34,5 +35,5 @@ def init(run: Invocation, restarted: bool) -> None:
         run.say(f"  {note}")
 
 
-for command in (status, sql, explain):
+for command in (status, plan, sql, explain):
     shard.add_command(command)

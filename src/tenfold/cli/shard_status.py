@@ -58,7 +58,7 @@ def _cells(one: ShardStatus) -> tuple[str, ...]:
     used = UNKNOWN if one.used is None else f"{one.used}/{one.most} ({one.ours})"
     return (
         one.shard, one.server, _latency(one.latency_s), used, one.replication or UNKNOWN,
-        _size(one.size_bytes), _size(one.free_bytes), _rows(one.rows, one.rows_at_least), buckets,
+        size_of(one.size_bytes), size_of(one.free_bytes), _rows(one.rows, one.rows_at_least), buckets,
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def _rows(count: int | None, at_least: bool) -> str:
     return f"{'≥' if at_least else ''}{count:,}"
 
 
-def _size(count_bytes: int | None) -> str:
+def size_of(count_bytes: int | None) -> str:
     if count_bytes is None:
         return UNKNOWN
     for unit, name in ((2**40, "TB"), (2**30, "GB"), (2**20, "MB")):
@@ -88,7 +88,7 @@ def _totals(found: Status) -> str:
     parts = [f"{len(up)} of {len(found.shards)} shards answer"]
     if up:
         rows = _rows(sum(one.rows or 0 for one in up), any(one.rows_at_least for one in up))
-        parts.append(f"{_size(sum(one.size_bytes or 0 for one in up))} in {rows} rows")
+        parts.append(f"{size_of(sum(one.size_bytes or 0 for one in up))} in {rows} rows")
     if found.epoch is None:
         parts.append("no bucket map: run `tenfold shard init`" if up else "no bucket map to be seen")
     else:

@@ -216,10 +216,11 @@ def _features(facts: ServerFacts) -> Iterator[Finding]:
     )  # fmt: skip
     logged = facts.is_on("log_bin")
     trusted = not logged or facts.is_on("log_bin_trust_function_creators") or facts.rights.may_everywhere("SUPER")
-    triggers = facts.rights.may("TRIGGER")
-    remedies = [] if triggers else [f"GRANT TRIGGER ON {database}.* TO {whom}"]
+    missing = [right for right in ("TRIGGER", "CREATE", "DROP") if not facts.rights.may(right)]
+    remedies = [f"GRANT {', '.join(missing)} ON {database}.* TO {whom}"] * bool(missing)
     remedies += [] if trusted else ["SET GLOBAL log_bin_trust_function_creators = ON"]
-    yield _finding("moves", not remedies, "triggers may be made" if not remedies else "no triggers may be made",
+    refused = "triggers" if "TRIGGER" in missing or not trusted else "tables"
+    yield _finding("moves", not remedies, "triggers may be made" if not remedies else f"no {refused} may be made",
                    "; ".join(remedies))  # fmt: skip
     xa = "xa" not in facts.refused
     yield _finding(

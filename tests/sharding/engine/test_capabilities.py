@@ -90,7 +90,7 @@ def test_an_account_that_may_little_is_told_what_to_be_granted(
     assert features["joins over shards"][0] == features["moves"][0] == "note"
     whom = f"`{database}`.* TO '{ACCOUNT}'@'127.0.0.1'"
     assert features["joins over shards"][2] == f"GRANT CREATE TEMPORARY TABLES ON {whom}"
-    assert features["moves"][2] == f"GRANT TRIGGER ON {whom}"
+    assert features["moves"][2] == f"GRANT TRIGGER, DROP ON {whom}"
 
 
 def test_what_takes_too_long_is_stopped_on_the_server(bare_mariadb: Site) -> None:

@@ -1,0 +1,70 @@
+"""Platforms whose shards are uneven, on either engine. Edge."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mariadb import Server
+from tests.sharding.engine.sites import MARIADB_SCHEMA, SCHEMA, Site, mariadb_site
+
+Indexed = (*SCHEMA, "CREATE INDEX deposits_user ON deposits (user_id)")
+USERS = 60
+
+
+def filled(site: Site) -> Site:
+    """The site with users and deposits on all shards, posts on the last, two currencies everywhere."""
+    with site.set_up(Indexed if site.engine == "sqlite" else MARIADB_SCHEMA).connect() as db:
+        for user in range(1, USERS + 1):
+            db.execute("INSERT INTO users (id, email) VALUES (?, ?)", (user, f"u{user}@example.org"))
+            db.execute("INSERT INTO deposits (user_id, amount) VALUES (?, 5), (?, 6)", (user, user))
+        db.execute("INSERT INTO posts (title) VALUES ('one'), ('two')")
+        db.execute("INSERT INTO currencies VALUES ('CHF', 2), ('JPY', 0)")
+    return site
+
+
+@pytest.fixture(scope="session")
+def filled_pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a filled site of SQLite files, to be copied."""
+    return filled(Site(tmp_path_factory.mktemp("filled") / "site")).root
+
+
+@pytest.fixture
+def on_files(filled_pattern: Path, tmp_path: Path) -> Site:
+    """A filled site of SQLite files."""
+    shutil.copytree(filled_pattern, tmp_path / "site")
+    return Site(tmp_path / "site")
+
+
+@pytest.fixture
+def on_servers(three_servers: list[Server], tmp_path: Path) -> Iterator[Site]:
+    """A filled site of MariaDB databases."""
+    with mariadb_site(tmp_path / "mariadb", three_servers) as site:
+        yield filled(site)
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def filled_site(request: pytest.FixtureRequest) -> Site:
+    """A filled site of either engine."""
+    found: Site = request.getfixturevalue("on_files" if request.param == "sqlite" else "on_servers")
+    return found
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tenfold(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Calls a command on a site, in this process: (exit code, stdout, stderr)."""
+    from tenfold.cli.main import main
+
+    def call(site: Site, *arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([*arguments, "--file", str(site.file)])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
