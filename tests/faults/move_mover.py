@@ -1,0 +1,330 @@
+"""What a mover may do next, in the model of a move. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tests.faults.move_acts import OVER, Acts
+from tests.faults.move_router import Routers
+from tests.faults.move_rules import Rules
+from tests.faults.move_state import (
+    CANCELLING,
+    FENCED,
+    FINISHING,
+    INCOMING,
+    MOVED,
+    MOVING,
+    OPEN,
+    REST,
+    RETURNING,
+    SERVING,
+    Fence,
+    Mover,
+    Scenario,
+    State,
+    Step,
+    is_present,
+    put,
+    with_shard,
+)
+
+LIFE = {
+    REST: "announce",
+    MOVING: "resume",
+    SERVING: "moved",
+    RETURNING: "follow",
+    FINISHING: "leases",
+    CANCELLING: "lift",
+}
+"""Where whoever takes over goes on, by the phase in the catalog."""
+
+
+class Movers(Acts):
+    """Successors of a state by a step of one mover: a method for each place that it may be in."""
+
+    def __init__(self, rules: Rules, scenario: Scenario, routers: Routers) -> None:
+        super().__init__(rules, scenario)
+        self._routers = routers
+
+    def steps(self, state: State, number: int) -> Iterator[Step]:
+        mover = state.movers[number]
+        if mover.pc not in OVER:
+            step: Callable[[State, int, Mover], Iterator[Step]] = getattr(self, "at_" + mover.pc)
+            yield from step(state, number, mover)
+
+    # Taking over.
+
+    def at_off(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        if state.catalog.phase != REST or (self._scenario.again and state.catalog.version > 1):
+            catalog = state.catalog._replace(token=number + 1)
+            yield self._go("takes over in the catalog", state._replace(catalog=catalog), number, mover, "token")
+
+    def at_token(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """On one shard after the other."""
+        shard = 0 if state.shards[0].token < number + 1 else 1
+        after = state.shards[shard]._replace(token=number + 1)
+        pc = "token" if shard == 0 else "replace"
+        yield self._go(f"writes its token on shard {shard}", with_shard(state, shard, after), number, mover, pc)
+
+    def at_replace(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """Kills the DDL connection of those before it, and reads how far they came."""
+        movers, catalog = state.movers, state.catalog
+        if self._rules.ddl_kill:
+            movers = tuple(m._replace(ddl=n >= number or m.pc in OVER) for n, m in enumerate(movers))
+        pc = LIFE[catalog.phase] if catalog.phase != REST or self._is_followed(state) else "done"
+        before_bump = catalog.phase not in (SERVING, FINISHING)
+        src = catalog.owner if before_bump else 1 - catalog.owner
+        mover = mover._replace(src=src, epoch=catalog.epoch + before_bump)
+        yield self._go(f"finds the move {catalog.phase}", state._replace(movers=movers), number, mover, pc)
+
+    def at_resume(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        yield from self.at_wait(state, number, mover)
+
+    # Up to the bump.
+
+    def at_announce(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        catalog = state.catalog
+        mover = mover._replace(src=catalog.owner, epoch=catalog.epoch + 1)
+        marked = state._replace(catalog=catalog._replace(announced_at=catalog.version + 1))
+        yield from self._phase("announces the move", marked, number, mover, "wait", MOVING)
+
+    def at_wait(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        since = state.catalog.announced_at
+        words = "every earlier lease has run out"
+        yield from self._once_lapsed(words, state, number, mover, "incoming", lambda view: view.version < since)
+        yield from self._may_cancel(state, number, mover)
+
+    def at_incoming(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        target = 1 - mover.src
+        after = state.shards[target]._replace(fence=Fence(INCOMING, mover.epoch - 1, mover.src))
+        pc = "capture" if self._rules.capture_first else "copy"
+        yield from self._on_shard("sets the fence to incoming", state, number, mover, pc, target, after)
+
+    def at_capture(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        yield from self._create(state, number, mover, "copy" if self._rules.capture_first else "follow", mover.src)
+        yield from self._may_cancel(state, number, mover)
+
+    def at_copy(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """Reads the next row on the source, by the position on the target."""
+        position = state.shards[1 - mover.src].copied
+        following = "follow" if self._rules.capture_first else "capture"
+        if position == len(state.shards[mover.src].rows):
+            yield self._go("finds the copy complete", state, number, mover, following)
+            return
+        row = state.shards[mover.src].rows[position]
+        pc = "chunk" if self._rules.position_with_rows else "position"
+        mover = mover._replace(batch=((position, row),))
+        yield self._go(f"copy: reads row {position} on shard {mover.src}", state, number, mover, pc)
+
+    def at_position(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        target = state.shards[1 - mover.src]
+        after = target._replace(copied=target.copied + 1)
+        yield from self._on_shard("commits the position", state, number, mover, "chunk", 1 - mover.src, after)
+
+    def at_chunk(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """Writes the row and the position. Of a row that was not there nothing is written."""
+        position, row = mover.batch[0]
+        target = state.shards[1 - mover.src]
+        if is_present(row) or not is_present(target.rows[position]):
+            target = target._replace(rows=put(target.rows, position, row))
+        target = target._replace(copied=position + 1)
+        following = "follow" if self._rules.capture_first else "capture"
+        pc = "copy" if position + 1 < len(target.rows) else following
+        words = f"copy: writes row {position}"
+        yield from self._on_shard(words, state, number, mover._replace(batch=()), pc, 1 - mover.src, target)
+
+    def at_follow(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        if self._scenario.follow and any(state.shards[mover.src].marks):
+            yield self._read_marks(state, number, mover._replace(then="follow"))
+        if self._rules.reverse_before_open:
+            yield from self._create(state, number, mover, "fence", 1 - mover.src)
+        else:
+            yield from self.at_fence(state, number, mover)
+        yield from self._may_cancel(state, number, mover)
+
+    def _read_marks(self, state: State, number: int, mover: Mover) -> Step:
+        """Versions first, then rows; the wrong way round without the rule."""
+        source = state.shards[mover.src]
+        if self._rules.row_after_version:
+            batch = tuple((mark, 0) for mark in source.marks)
+        else:
+            batch = tuple((mark and -1, row) for mark, row in zip(source.marks, source.rows, strict=True))
+        what = "marks" if self._rules.row_after_version else "marked rows"
+        return self._go(f"reads {what} on shard {mover.src}", state, number, mover._replace(batch=batch), "batch")
+
+    def at_batch(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        source = state.shards[mover.src]
+        now = zip(mover.batch, source.marks, source.rows, strict=True)
+        if self._rules.row_after_version:
+            batch = tuple((mark, row if mark else 0) for (mark, _), _, row in now)
+        else:
+            batch = tuple((mark and version, row if mark else 0) for (mark, row), version, _ in now)
+        what = "marked rows" if self._rules.row_after_version else "versions of marks"
+        yield self._go(f"reads {what} on shard {mover.src}", state, number, mover._replace(batch=batch), "apply")
+
+    def at_apply(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        target = state.shards[1 - mover.src]
+        rows = tuple(new if mark else old for (mark, new), old in zip(mover.batch, target.rows, strict=True))
+        after = target._replace(rows=rows)
+        yield from self._on_shard("applies what it read", state, number, mover, "forget", 1 - mover.src, after)
+
+    def at_forget(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        source = state.shards[mover.src]
+        marks = tuple(
+            0 if read and (now == read or not self._rules.conditional_forget) else now
+            for (read, _), now in zip(mover.batch, source.marks, strict=True)
+        )
+        mover, after = mover._replace(batch=(), then=""), source._replace(marks=marks)
+        then = state.movers[number].then
+        yield from self._on_shard("deletes the marks", state, number, mover, then, mover.src, after)
+
+    # The cutover.
+
+    def at_fence(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        if any(router.act.held and router.act.view.owner == mover.src for router in state.routers):
+            return
+        source = state.shards[mover.src]
+        pc = "drain" if self._rules.drain else "verify"
+        after = source._replace(fence=Fence(FENCED, mover.epoch - 1, mover.src)) if self._rules.fence else source
+        yield from self._on_shard("fences", state, number, mover, pc, mover.src, after)
+
+    def at_drain(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        if any(state.shards[mover.src].marks):
+            yield self._read_marks(state, number, mover._replace(then="drain"))
+        else:
+            yield from self.at_verify(state, number, mover)
+
+    def at_verify(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """Compares by locking reads, which wait for uncommitted rows."""
+        if any(router.act.wrote and router.act.view.owner == mover.src for router in state.routers):
+            return
+        ready = "bump" if self._rules.bump_before_open else "moved"
+        first, second = state.shards
+        if first.rows == second.rows or not self._rules.verification:
+            yield self._go("finds source and target alike", state, number, mover, ready)
+        else:
+            replaced = first.token != number + 1 or second.token != number + 1
+            broken = None if replaced else "V: the verification stopped the move"
+            yield *self._go("finds source and target unlike", state, number, mover, "differ")[:2], broken
+
+    def at_differ(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        if state.catalog.phase == RETURNING:
+            yield self._go("gives up", state, number, mover, "stopped")
+        else:
+            yield from self._cancel(state, number, mover)
+
+    def at_bump(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """The point of no return."""
+        catalog = state.catalog
+        if catalog.token != number + 1 and self._rules.compare_and_set:
+            yield self._stop(state, number)
+            return
+        catalog = catalog._replace(version=catalog.version + 1, owner=1 - mover.src, epoch=mover.epoch, phase=SERVING)
+        after = state._replace(catalog=catalog, era=state.era + 1)
+        pc = "moved" if self._rules.bump_before_open else "serving"
+        yield self._go(f"bumps the epoch to {mover.epoch}", after, number, mover, pc)
+
+    def at_moved(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        if not self._rules.moved_before_open and state.shards[1 - mover.src].fence != Fence(
+            OPEN, mover.epoch, 1 - mover.src
+        ):
+            yield from self.at_open(state, number, mover)
+            return
+        after = state.shards[mover.src]._replace(fence=Fence(MOVED, mover.epoch, 1 - mover.src))
+        pc = "open" if self._rules.moved_before_open else self._after_open()
+        yield from self._on_shard("sets the fence to moved", state, number, mover, pc, mover.src, after)
+
+    def at_open(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        target = 1 - mover.src
+        after = state.shards[target]._replace(fence=Fence(OPEN, mover.epoch, target))
+        pc = self._after_open() if self._rules.moved_before_open else "moved"
+        yield from self._on_shard("opens the fence", state, number, mover, pc, target, after)
+
+    def _after_open(self) -> str:
+        if not self._rules.bump_before_open:
+            return "bump"
+        return "serving" if self._rules.reverse_before_open else "reverse"
+
+    def at_reverse(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        yield from self._create(state, number, mover, "serving", 1 - mover.src)
+
+    # After it.
+
+    def at_serving(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        epoch, owner = state.catalog.epoch, state.catalog.owner
+        if self._scenario.undo and epoch == 2:
+            back = mover._replace(src=owner, epoch=epoch + 1)
+            yield from self._phase("undoes the move", state, number, back, "follow", RETURNING)
+        if self._scenario.finish:
+            yield from self._phase("finishes the move", state, number, mover, "leases", FINISHING)
+        if self._scenario.cancel and not self._rules.forward_only:
+            # Not even by taking the owner back: what the target took meanwhile stays behind.
+            catalog = state.catalog._replace(owner=mover.src, epoch=epoch - 1)
+            yield from self._cancel(state._replace(catalog=catalog), number, mover)
+
+    def at_leases(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        epoch, words = state.catalog.epoch, "every lease by an older epoch has run out"
+        yield from self._once_lapsed(words, state, number, mover, "marker", lambda view: view.epoch < epoch)
+
+    def at_marker(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        marked = state._replace(era=max(state.era, mover.epoch))
+        mover = mover._replace(then="delete")
+        words = "takes the marker connection, raises the version"
+        yield from self._phase(words, marked, number, mover, "kill" if self._rules.kill else "drop_src", FINISHING)
+
+    def at_kill(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """There was a bump for each epoch after the first; the marker comes after them."""
+        limit = mover.epoch if self._rules.late_kill_limit else mover.epoch - 1
+        after = state
+        for one in range(len(state.routers)):
+            if self._routers.is_connected(state, one, mover.src) and state.routers[one].act.era < limit:
+                after = self._routers.killed(after, one)
+        yield self._go(f"kills older connections to shard {mover.src}", after, number, mover, "drop_src")
+
+    def at_drop_src(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        yield from self._drop(state, number, mover, "drop_dst", mover.src)
+
+    def at_drop_dst(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        last = mover.then if self._rules.announcement_last else "clear"
+        yield from self._drop(state, number, mover, last, 1 - mover.src)
+
+    def at_delete(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """The remains on the source; the next move may copy to it from the start."""
+        source = state.shards[mover.src]
+        after = source._replace(rows=(0,) * len(source.rows), copied=0)
+        if not self._rules.tombstones:
+            after = after._replace(fence=None)
+        pc = "clear" if self._rules.announcement_last else "done"
+        yield from self._on_shard("deletes the remains", state, number, mover, pc, mover.src, after)
+
+    def _is_followed(self, state: State) -> bool:
+        """Whether a second move comes after the first."""
+        return self._scenario.again and state.catalog.announced_at == 2
+
+    def at_clear(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        pc = "announce" if number and self._is_followed(state) else "done"
+        if not self._rules.announcement_last:
+            pc = mover.then
+        yield from self._phase("clears the announcement", state, number, mover, pc, REST)
+
+    # Cancel.
+
+    def _may_cancel(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        if self._scenario.cancel and state.catalog.phase == MOVING:
+            yield from self._cancel(state, number, mover)
+
+    def _cancel(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        yield from self._phase("cancels the move", state, number, mover._replace(batch=()), "lift", CANCELLING)
+
+    def at_lift(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        source = state.shards[mover.src]
+        after = source._replace(fence=Fence(OPEN, mover.epoch - 1, mover.src))
+        mover = mover._replace(then="erase")
+        yield from self._on_shard("lifts the fence", state, number, mover, "drop_src", mover.src, after)
+
+    def at_erase(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        target = state.shards[1 - mover.src]
+        none = (0,) * len(target.rows)
+        after = target._replace(rows=none, copied=0, fence=Fence(MOVED, mover.epoch - 1, mover.src))
+        pc = "clear" if self._rules.announcement_last else "done"
+        yield from self._on_shard("deletes the copies", state, number, mover, pc, 1 - mover.src, after)
