@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from typing import Any
 
@@ -9,17 +10,36 @@ from tenfold.errors import ShardKeyError
 from tenfold.sharding.bucketsql import FUNCTION
 from tenfold.sharding.keys import KeyType, bucket_of
 
+DIGEST = "tf_digest"
+"""tf_digest(text): an aggregate by which a mover compares rows."""
 MOVER_FUNCTION = "tf_mover"
 """tf_mover(): the token of the mover whose connection it is; 0 on all others."""
 
 
 def define_functions(connection: sqlite3.Connection, mover: int = 0) -> None:
-    """Define tf_bucket(kind, key) and tf_mover() on a connection. mover: the token of the mover that opened it.
+    """Define tf_bucket(kind, key), tf_mover() and tf_digest(text) on a connection. mover: the token of the mover that opened it.
 
-    Who has not got them cannot write a table that is on the move: "no such function" is what a shell is told.
+    Who has not got the first two cannot write a table that is on the move: "no such function" is what a shell is told.
     """
     connection.create_function(FUNCTION, 2, _bucket, deterministic=True)
     connection.create_function(MOVER_FUNCTION, 0, lambda: mover, deterministic=True)
+    connection.create_aggregate(DIGEST, 1, _Digest)  # type: ignore[arg-type]
+
+
+class _Digest:
+    """Of many texts one number: 64 bits of each one's MD5, by XOR."""
+
+    def __init__(self) -> None:
+        self._found = 0
+
+    def step(self, text: str) -> None:
+        """One text more."""
+        digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+        self._found ^= int.from_bytes(digest[:8], "big", signed=True)
+
+    def finalize(self) -> int:
+        """The number; 0 of none."""
+        return self._found
 
 
 def _bucket(kind: str, key: Any) -> int | None:

@@ -1,0 +1,225 @@
+"""Gives buckets from one shard to the other, a few at a time: fence, drain, compare, bump, open. Edge.
+
+Until the bump the giver owns them, and the fence is lifted whatever goes wrong; after it only the way forward is left,
+and every step of it may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from tenfold.errors import MoveError, NodeDown, NodeError, StatementError, TenfoldError
+from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.moves import rows, verify
+from tenfold.sharding.moves.follow import Follower, locking
+from tenfold.sharding.moves.installing import set_fences
+from tenfold.sharding.moves.tables import Moved
+from tenfold.sharding.moves.work import Work
+from tenfold.sharding.ports import Driver
+
+FENCE = "fence"
+"""The purpose of the connection on which a fence is raised: it waits for a lock only briefly."""
+PAUSE_S = 0.03
+"""How long writers of a set of buckets should wait at most; sets are made larger or smaller by it."""
+MOST_BUCKETS = 64
+FEW = 20
+"""So many marks may be left when the fence goes up."""
+ATTEMPTS = 30
+MISMATCHES = 5
+_FENCE = "UPDATE tf_fence SET state = 'fenced', token = ? WHERE bucket = ? AND state = 'open'"
+
+
+class Cutover:
+    """From giver to taker, for the tables and buckets of one leg."""
+
+    def __init__(self, work: Work, giver: str, taker: str, tables: Sequence[Moved], buckets: Collection[int]) -> None:
+        self.work, self.giver, self.taker, self.tables = work, giver, taker, tables
+        self._left = sorted(buckets)
+        self._follower = Follower(work, giver, taker, tables, buckets)
+        self._size = 4
+
+    def run(self) -> None:
+        """Give all of them. Raises MoveError where rows stay different, or transactions stay open."""
+        settle(self.work, self.giver, self.taker, self._left)
+        while self._left:
+            some = self._left[: self._size]
+            self._give(some)
+            self._left = self._left[len(some) :]
+            self._follower.buckets = frozenset(self._left)
+
+    def _give(self, some: Sequence[int]) -> None:
+        mismatches = 0
+        for nth in range(ATTEMPTS):
+            self._prepare(some)
+            try:
+                paused_s = self._attempt(some)
+            except _Busy as error:
+                self.work.say("busy", why=str(error))
+                self.work.sleep(min(0.05 * 2**nth, 2.0))
+                self._size = max(1, self._size // 2)
+                continue
+            except _Differs as error:
+                mismatches += 1
+                self._repair(some, error.tables, mismatches)
+                continue
+            self._adapt(paused_s, len(some))
+            self.work.say("cut over", buckets=len(some), pause_ms=round(paused_s * 1000, 1))
+            return
+        raise MoveError(
+            f"transactions on {self.giver} stay open for too long to give its buckets away",
+            hint="end what has been open for long, then `tenfold shard resume`",
+        )
+
+    def _adapt(self, paused_s: float, count: int) -> None:
+        wished = int(count * PAUSE_S / max(paused_s, 0.001))
+        self._size = max(1, min(wished, 2 * self._size, MOST_BUCKETS))
+
+    def _prepare(self, some: Sequence[int]) -> None:
+        """Leave little to do under the fence."""
+        for _ in range(20):
+            if self._follower.round(some)[0] <= FEW:
+                return
+
+    def _attempt(self, some: Sequence[int]) -> float:
+        """One try, at whose end the set is given or the fence is down → seconds that it was up."""
+        began_s = self.work.clock()
+        bumped = False
+        try:
+            for bucket in some:
+                self.work.progress.step("cutover.fence")
+                self._fence(bucket)
+            self._refuse_prepared()
+            self.work.progress.step("cutover.drain")
+            self._drain(some)
+            self.work.progress.step("cutover.compare")
+            self._compare(some)
+            self.work.progress.step("cutover.bump")
+            bumped = True  # or so it may be, from here on
+            epoch = self.work.books.bump(self.work.move, some, self.giver, self.taker)
+        except BaseException:
+            # A failed COMMIT may have been one: only the catalog knows, once nobody changes it.
+            self._lift(some, bumped)
+            raise
+        open_up(self.work, self.giver, self.taker, some, epoch)
+        return self.work.clock() - began_s
+
+    def _lift(self, some: Sequence[int], in_doubt: bool) -> None:
+        with suppress(TenfoldError):
+            if in_doubt:
+                settle(self.work, self.giver, self.taker, some)
+            else:
+                lift(self.work, self.giver, some)
+
+    def _fence(self, bucket: int) -> None:
+        for nth in range(3):
+            try:
+                with self.work.shards.transaction(self.giver, self._fencing()) as driver:
+                    found = driver.execute(_FENCE, (self.work.move.token, bucket)).rowcount
+            except NodeDown:
+                raise
+            except NodeError as error:
+                if nth == 2:
+                    raise _Busy(str(error)) from error
+                continue
+            if found != 1:
+                raise MoveError(
+                    f"bucket {bucket} is not open on {self.giver}", hint="run `tenfold shard status`, then resume"
+                )
+            return
+
+    def _fencing(self) -> str:
+        if self.work.shards.dialect is MYSQL:
+            driver: Driver = self.work.shards.at(self.giver, FENCE)
+            driver.execute("SET SESSION innodb_lock_wait_timeout = 1", ())
+        return FENCE
+
+    def _refuse_prepared(self) -> None:
+        """A prepared branch holds no lock on the fence, and may yet be committed."""
+        if self.work.shards.dialect is MYSQL:
+            try:
+                found = self.work.shards.rows(self.giver, "XA RECOVER")
+            except (StatementError, NodeError) as error:
+                if isinstance(error, NodeDown):
+                    raise
+                return  # not allowed to ask: the locking reads that follow wait for its rows
+            if found:
+                raise _Busy(f"{len(found)} transactions are prepared on {self.giver}")
+
+    def _drain(self, some: Sequence[int]) -> None:
+        try:
+            self._follower.drain(some, lock=locking(self.work))
+        except NodeDown:
+            raise
+        except NodeError as error:
+            raise _Busy(str(error)) from error
+
+    def _compare(self, some: Sequence[int]) -> None:
+        lock = locking(self.work)
+        try:
+            differing = verify.equal(
+                self.work.shards, self.work.move.id, self.giver, self.taker, self.tables, some, lock
+            )
+        except NodeDown:
+            raise
+        except NodeError as error:
+            raise _Busy(str(error)) from error
+        if differing:
+            raise _Differs(differing)
+
+    def _repair(self, some: Sequence[int], tables: Sequence[Moved], nth: int) -> None:
+        """Mark the rows that differ, as if they had been written again; the fence is down meanwhile."""
+        found = list(verify.compare(self.work.shards, self.work.move.id, self.giver, self.taker, tables, some))
+        self.work.say("differs", rows=len(found), tables=sorted({each.table for each in found}))
+        if nth > MISMATCHES:
+            named = "; ".join(f"{each.table} {each.key} is {each.kind}" for each in found[:5])
+            raise MoveError(
+                f"{len(found)} rows differ between {self.giver} and {self.taker} whenever they are compared: {named}",
+                hint="see who writes them past Tenfold; then `tenfold shard resume`, or undo",
+            )
+        for table in tables:
+            marks = [(each.key, each.bucket) for each in found if each.table == table.shape.name]
+            for start in range(0, len(marks), 500):
+                with self.work.shards.transaction(self.giver) as driver:
+                    driver.execute(rows.mark(self.work.move.id, table, marks[start : start + 500]), ())
+
+
+class _Busy(Exception):
+    """Somebody has not ended a transaction; later it may be possible."""
+
+
+class _Differs(Exception):
+    """Rows are not the same on both shards."""
+
+    def __init__(self, tables: Sequence[Moved]) -> None:
+        super().__init__()
+        self.tables = tables
+
+
+def lift(work: Work, giver: str, buckets: Collection[int]) -> None:
+    """Let writers in again, where a fence is up. Only for buckets that `giver` owns for certain."""
+    set_fences(work, giver, buckets, "state = 'open'", "state = 'fenced'")
+
+
+def open_up(work: Work, giver: str, taker: str, buckets: Collection[int], epoch: int) -> None:
+    """After the bump: the giver says first where they have gone, then the taker lets writers in."""
+    work.progress.step("cutover.moved")
+    moved = f"state = 'moved', epoch = {epoch:d}, to_shard = '{taker}'"
+    set_fences(work, giver, buckets, moved, "state IN ('open', 'fenced')")
+    work.progress.step("cutover.open")
+    set_fences(work, taker, buckets, f"state = 'open', epoch = {epoch:d}, to_shard = ''", "state = 'incoming'")
+
+
+def settle(work: Work, giver: str, taker: str, buckets: Collection[int]) -> list[int]:
+    """Whatever was interrupted: fences as the catalog has it → the buckets that are the giver's."""
+    owners = work.books.owners(work.move, buckets)
+    mine = [bucket for bucket in buckets if owners[bucket][0] == giver]
+    if mine:
+        lift(work, giver, mine)
+    given: dict[int, list[int]] = {}
+    for bucket in buckets:
+        if owners[bucket][0] == taker:
+            given.setdefault(owners[bucket][1], []).append(bucket)
+    for epoch, some in given.items():
+        open_up(work, giver, taker, some, epoch)
+    return mine

@@ -1,0 +1,133 @@
+"""Carries what has changed since it was copied, by its marks. Repeatable at every point. Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from tenfold.errors import ConstraintError, MoveError
+from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.moves import rows
+from tenfold.sharding.moves.copy import write_keys
+from tenfold.sharding.moves.tables import Moved, dirty_table, listed
+from tenfold.sharding.moves.work import Work
+from tenfold.sharding.ports import Driver
+
+BATCH = 500
+TRIES = 20
+"""How often rows whose place others hold are tried again before the move stops and names them."""
+Mark = tuple[str, int, int]
+"""Primary key as literals, bucket, version."""
+
+
+class Follower:
+    """From one shard to another, for tables and buckets that the receiving one does not own."""
+
+    def __init__(self, work: Work, giver: str, taker: str, tables: Sequence[Moved], buckets: Collection[int]) -> None:
+        self.work, self.giver, self.taker = work, giver, taker
+        self.tables, self.buckets = tables, frozenset(buckets)
+
+    def marks(self, buckets: Collection[int]) -> int:
+        """How many marks there are of some of the buckets."""
+        return sum(
+            int(self.work.shards.rows(self.giver, _count(self.work.move.id, table, buckets))[0][0])
+            for table in self.tables
+        )
+
+    def round(self, buckets: Collection[int], *, lock: str = "") -> tuple[int, int]:
+        """Carry each mark of `buckets` once → (carried, left over as their place is held)."""
+        carried = stuck = 0
+        for table in self.tables:
+            done, left = self._table(table, buckets, lock)
+            carried, stuck = carried + done, stuck + left
+        return carried, stuck
+
+    def drain(self, buckets: Collection[int], *, lock: str = "") -> int:
+        """Carry until no mark of `buckets` is left → how many it were. Raises MoveError for rows that find no place."""
+        total = 0
+        for _ in range(TRIES):
+            carried, stuck = self.round(buckets, lock=lock)
+            total += carried
+            if not carried and not stuck:
+                return total
+            if stuck:
+                self.work.sleep(0.005)
+        raise MoveError(
+            f"rows of {' and '.join(self._named(buckets))} find no place on {self.taker}: others there hold a value "
+            "that is unique",
+            hint="compare them on both shards; then `tenfold shard resume`, or cancel",
+        )
+
+    def _named(self, buckets: Collection[int]) -> list[str]:
+        found = []
+        for table in self.tables:
+            marks = self.work.shards.rows(self.giver, rows.read_marks(self.work.move.id, table, buckets, 3))
+            found += [f"{table.shape.name} {key}" for key, _, _ in marks]
+        return found or ["tables"]
+
+    def _table(self, table: Moved, buckets: Collection[int], lock: str) -> tuple[int, int]:
+        if not table.of(buckets):
+            return 0, 0
+        driver = self.work.shards.at(self.giver)
+        carried = stuck = 0
+        while True:
+            sql = rows.read_marks(self.work.move.id, table, buckets, BATCH, lock)
+            marks: list[Mark] = [(key, int(of), int(version)) for key, of, version in driver.execute(sql, ()).rows]
+            if not marks:
+                return carried, stuck
+            done = self._batch(table, marks)
+            carried, stuck = carried + len(done), stuck + len(marks) - len(done)
+            # What stays would be read again and again: the rest waits for the next round.
+            if len(marks) < BATCH or len(done) < len(marks):
+                return carried, stuck
+
+    def _batch(self, table: Moved, marks: Sequence[Mark]) -> list[Mark]:
+        """Carry the rows of some marks → the marks of those that are where they belong now."""
+        work, keys = self.work, sorted({key for key, _, _ in marks})
+        # Read after their versions: what is read is at least as new as they are.
+        found = work.shards.rows(self.giver, rows.read_rows(table, keys, self.buckets))
+        if table.key and found:
+            count, text = work.shards.rows(self.giver, rows.keys_of_rows(table, keys, self.buckets))[0]
+            if count:
+                write_keys(work, (self.giver, self.taker), table, text)
+        work.progress.step("follow.rows")
+        held = work.again(lambda: self._apply(table, keys, [(key, row) for key, _, row in found]))
+        done = [mark for mark in marks if mark[0] not in held]
+        if done:
+            work.progress.step("follow.marks")
+            work.again(lambda: self._unmark(table, done))
+        return done
+
+    def _apply(self, table: Moved, keys: Sequence[str], found: Sequence[tuple[str, str]]) -> set[str]:
+        """Put the rows that were found in the place of those with these keys → keys whose place others hold."""
+        held = set()
+        with self.work.shards.transaction(self.taker) as driver:
+            driver.execute(rows.delete_rows(table, keys, self.buckets), ())
+            if not self._insert_all(driver, table, found):
+                for key, row in found:
+                    try:
+                        driver.execute(rows.insert_rows(table, row), ())
+                    except ConstraintError:
+                        held.add(key)
+        return held
+
+    def _insert_all(self, driver: Driver, table: Moved, found: Sequence[tuple[str, str]]) -> bool:
+        if not found:
+            return True
+        try:
+            driver.execute(rows.insert_rows(table, ",".join(row for _, row in found)), ())
+        except ConstraintError:
+            return False
+        return True
+
+    def _unmark(self, table: Moved, marks: Sequence[Mark]) -> None:
+        with self.work.shards.transaction(self.giver) as driver:
+            driver.execute(rows.delete_marks(self.work.move.id, table, marks), ())
+
+
+def _count(move: int, table: Moved, buckets: Collection[int]) -> str:
+    return f"SELECT COUNT(*) FROM {dirty_table(move, table)} WHERE tf_bucket IN ({listed(table.of(buckets))})"
+
+
+def locking(work: Work) -> str:
+    """What makes a read of marks wait for transactions that have not ended, prepared ones too."""
+    return work.shards.dialect.shared_read if work.shards.dialect is MYSQL else ""
