@@ -13,10 +13,12 @@ from tests.sharding.engine.sites import MARIADB_SCHEMA, SCHEMA, Site, mariadb_si
 
 Indexed = (*SCHEMA, "CREATE INDEX deposits_user ON deposits (user_id)")
 USERS = 60
+LEASE = "lease_s = 0.1"
 
 
 def filled(site: Site) -> Site:
     """The site with users and deposits on all shards, posts on the last, two currencies everywhere."""
+    site.write(settings=LEASE)
     with site.set_up(Indexed if site.engine == "sqlite" else MARIADB_SCHEMA).connect() as db:
         for user in range(1, USERS + 1):
             db.execute("INSERT INTO users (id, email) VALUES (?, ?)", (user, f"u{user}@example.org"))

@@ -59,7 +59,7 @@ def test_a_plan_shows_legs_rows_and_time_and_changes_nothing(filled_site: Site, 
     [
         ("DROP INDEX deposits_user", "deposits has no index that begins with its shard key user_id",
          'CREATE INDEX "deposits_user_id" ON "deposits" ("user_id")'),
-        ("CREATE TRIGGER watch AFTER INSERT ON deposits BEGIN SELECT 1; END", "deposits has the trigger watch on shard_",
+        ("CREATE TRIGGER watch AFTER INSERT ON deposits BEGIN SELECT 1; END", "deposits has the trigger watch on",
          'DROP TRIGGER "watch"'),
         ("ALTER TABLE users ADD COLUMN phone TEXT", "phone is only on shard_0", "make the schema the same"),
         ("CREATE TABLE notes (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id))",
