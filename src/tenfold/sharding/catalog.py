@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 from tenfold.errors import CatalogError, ConfigError, NodeError, StatementError
 from tenfold.sharding.buckets import BucketMap
@@ -114,6 +115,7 @@ SETTINGS = "SELECT name, value FROM tf_catalog"
 MEMBERS = "SELECT shard FROM tf_member ORDER BY position"
 TABLES = "SELECT table_name, kind, detail, watermark, bucket FROM tf_table"
 MAP = "SELECT bucket, shard, epoch FROM tf_bucket ORDER BY bucket"
+CHANGES = "SELECT bucket, shard, epoch FROM tf_bucket WHERE epoch > ? ORDER BY epoch"
 VERSION = "SELECT value FROM tf_catalog WHERE name = 'version'"
 NEXT_VERSION = "UPDATE tf_catalog SET value = value + 1 WHERE name = 'version'"
 """In the transaction of every change to moves, map, members and tables, so that routers read all of it anew."""
@@ -146,8 +148,11 @@ def read_version(shard: str) -> Steps[int]:
     return int(rows[0][0]) if rows else 0
 
 
-def load_once(topology: Topology) -> Steps[Catalog]:
-    """As `load`, by several statements in between which others may change it: its version is to be read again."""
+def load_once(topology: Topology, known: Catalog | None = None) -> Steps[Catalog]:
+    """As `load`, by several statements in between which others may change it: its version is to be read again.
+
+    known  an earlier view: of the map only what has changed since is read
+    """
     shard = topology.catalog_shard
     settings = yield from read_settings(shard)
     if settings is None or "cluster" not in settings or "initialised" not in settings:
@@ -164,7 +169,7 @@ def load_once(topology: Topology) -> Steps[Catalog]:
     _compare(layout, recorded, settings, topology)
     return Catalog(
         settings["cluster"],
-        (yield from read_map(shard, settings)),
+        (yield from (_read_changes(shard, known.map) if _continues(known, settings) else read_map(shard, settings))),
         layout,
         {name: mark for name, _, _, mark, _ in rows if mark is not None},
         int(settings["version"]),
@@ -220,6 +225,21 @@ def read_map(shard: str, settings: dict[str, str]) -> Steps[BucketMap]:
         )
     pinned = {number: (owner, epoch) for number, owner, epoch in every[len(rows) :]}
     return BucketMap(int(settings["epoch"]), tuple(row[1] for row in rows), tuple(row[2] for row in rows), pinned)
+
+
+def _continues(known: Catalog | None, settings: dict[str, str]) -> TypeGuard[Catalog]:
+    """Whether the map is `known` and what has changed since: not if shards led on, nor after a repair."""
+    return known is not None and known.version >= 0 and int(settings["epoch"]) >= known.map.epoch
+
+
+def _read_changes(shard: str, known: BucketMap) -> Steps[BucketMap]:
+    found = known
+    changes: dict[tuple[str, int], list[int]] = {}
+    for bucket, owner, epoch in (yield Send(shard, CHANGES, (known.epoch,))).rows:
+        changes.setdefault((owner, epoch), []).append(bucket)
+    for (owner, epoch), buckets in changes.items():
+        found = found.moved(buckets, owner, epoch)
+    return found
 
 
 def check_identity(shard: str, identity: dict[str, str], cluster: str) -> None:

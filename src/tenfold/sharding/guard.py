@@ -20,7 +20,7 @@ from tenfold.topology.model import Topology
 
 T = TypeVar("T")
 _READINGS = 20
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.02
 
 
 class Guard:
@@ -112,6 +112,7 @@ class Guard:
         try:
             yield from self._vetting(executor, tx).through(executor.writes.commit(tx))
         except FenceError as error:
+            yield from self._refresh(error)  # so that it goes where the rows are when it is run again
             raise _undone(error) from error
 
     def rollback(self, tx: Transaction) -> Steps[None]:
@@ -146,7 +147,7 @@ class Guard:
                 self.use(found)
                 self.lease.renew(version, started_s, found.lease_s)
                 return
-            found = yield from load_once(self.topology)
+            found = yield from load_once(self.topology, self.catalog)
         raise NodeError("the catalog keeps changing", hint="try again")
 
     def _refresh(self, error: FenceError) -> Steps[bool]:
@@ -169,8 +170,8 @@ class Guard:
             raise FenceError(f"the shape of {table} was forgotten while a statement on it was made ready")
         return found
 
-    def _vetting(self, executor: Executor, tx: Transaction | None) -> Vetting:
-        return Vetting(executor.catalog, self.lease, tx, self._hide)
+    def _vetting(self, executor: Executor, tx: Transaction | None, *, again: bool = False) -> Vetting:
+        return Vetting(executor.catalog, self.lease, tx, self._hide, steady=again)
 
     def _guarded(self, work: Callable[[Executor], Steps[T]], tx: Transaction | None) -> Steps[T]:
         if tx is not None:
@@ -183,7 +184,8 @@ class Guard:
             if tx is not None:
                 tx.view = executor
             try:
-                return (yield from self._vetting(executor, tx).through(work(executor)))
+                again = started_s is not None
+                return (yield from self._vetting(executor, tx, again=again).through(work(executor)))
             except FenceError as error:
                 if tx is not None and tx.shard is not None and error.sent:
                     yield from self._lose(executor, tx, error, inside=inside)
@@ -193,7 +195,7 @@ class Guard:
                     raise _too_long(error, self._wait_s) from error
                 if not (yield from self._refresh(error)):
                     yield Pause(pause_s)
-                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                    pause_s = min(1.5 * pause_s, _LONGEST_PAUSE_S)
 
     def _lose(self, executor: Executor, tx: Transaction, error: FenceError, *, inside: bool) -> Steps[None]:
         """The rows of a transaction have moved: all of it is undone. If the statement was its first, it may be run
@@ -203,6 +205,7 @@ class Guard:
         tx.settlements.clear()
         if inside:
             tx.moved = True
+            yield from self._refresh(error)
             raise _undone(error) from error
 
 

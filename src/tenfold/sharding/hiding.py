@@ -53,7 +53,7 @@ class Hiding:
             if table is not written:
                 seen = f"(SELECT * FROM {name} WHERE {self._condition(name, known, buckets)})"  # noqa: S608
                 pieces.append((start, end, seen if table.alias else f"{seen} AS {name}"))
-            elif not isinstance(tree, exp.Insert):
+            elif isinstance(tree, exp.Update | exp.Delete):
                 condition = self._condition(table.alias or name, known, buckets)
                 pieces += _added(tokens_of(sql, self._dialect), len(sql), condition)
         for start, end, text in sorted(pieces, reverse=True):
@@ -92,7 +92,7 @@ def _added(tokens: Sequence[Token], end: int, condition: str) -> list[tuple[int,
 
 
 def _written(tree: exp.Expr) -> exp.Table | None:
-    """The table that the statement changes."""
-    target = tree.this if isinstance(tree, exp.Update | exp.Delete | exp.Insert) else None
+    """The table that the statement changes or creates."""
+    target = tree.this if isinstance(tree, exp.Update | exp.Delete | exp.Insert | exp.Create) else None
     found = target.find(exp.Table) if isinstance(target, exp.Expr) else None
     return found if isinstance(found, exp.Table) else None

@@ -23,11 +23,14 @@ from tenfold.sharding.lease import Lease
 from tenfold.sharding.ports import (
     SCRATCH,
     Begin,
+    Close,
     Commit,
     Effect,
     Emit,
+    EndScratch,
     Gather,
     Open,
+    Opened,
     Reply,
     Rollback,
     Scratch,
@@ -63,10 +66,17 @@ class Vetting:
     hide     adds to a text that may see rows of any bucket the condition that leaves some out
     trusted  the view may be trusted as it begins; else every shard is asked only for what it has by the view
     lasting  something of the statement is committed: nothing may have it run again
+    steady   what it reads of several buckets it reads from a snapshot, of which the fences are looked at before: a
+             long SELECT would else never end while buckets are cut over one after the other
     """
 
-    def __init__(self, catalog: Catalog, lease: Lease, tx: Transaction | None, hide: Hide) -> None:
+    def __init__(
+        self, catalog: Catalog, lease: Lease, tx: Transaction | None, hide: Hide, *, steady: bool = False
+    ) -> None:
         self._catalog, self._lease, self._tx, self._hide = catalog, lease, tx, hide
+        self._steady = steady and tx is None
+        self._snapshots: list[str] = []
+        self._cursors: list[int] = []
         self._trusted = lease.holds(catalog.version)
         self._lasting = False
         self._home = ""
@@ -96,9 +106,16 @@ class Vetting:
                     effect = steps.send(answer)
         except StopIteration as stop:
             result: T = stop.value
+        except FenceError:
+            # It will be run again, and must not wait for the connections that it holds itself.
+            yield Close(self._cursors)
+            yield EndScratch(clean=False)
+            yield from self._end_snapshots()
+            raise
         finally:
             steps.close()
         yield from self._check_reads()
+        yield from self._end_snapshots()
         return result
 
     def _done(self, effect: Effect) -> Steps[Any]:
@@ -106,20 +123,23 @@ class Vetting:
         if kind is Send or kind is SendMany:
             return (yield from self._sent(effect))  # type: ignore[arg-type]  # as the line before says
         if isinstance(effect, Gather):
+            yield from self._steadied(effect.sends)
             answers = yield Gather([self._seeing(one) for one in effect.sends])
-            for one in effect.sends:
-                self._has_read(one)
+            for one, answer in zip(effect.sends, answers, strict=True):
+                self._has_read(one, answer)
             return answers
         if isinstance(effect, Open):
+            yield from self._steadied([effect])
             opened = yield self._seeing(effect)
-            self._has_read(effect)
+            self._has_read(effect, opened)
             return opened
         if isinstance(effect, Scratch):
+            yield from self._steadied([Send(effect.shard, "")])
             self._home = effect.shard
             self._note(self._reads, effect.shard, None)  # on MySQL it sees the rows of this shard
         elif isinstance(effect, Emit):
             yield from self._check_reads()  # what was handed on cannot be taken back
-        elif isinstance(effect, Begin):
+        elif isinstance(effect, Begin) and self._tx is None:
             self._begun[effect.shard] = set()
         elif isinstance(effect, Commit):
             yield from self._check_begun()
@@ -134,17 +154,36 @@ class Vetting:
         """The effect, with what is to be hidden from it left out."""
         return self._hidden(effect, effect.shard) if _reads(effect) and effect.buckets is None else effect
 
-    def _has_read(self, effect: Any) -> None:
+    def _has_read(self, effect: Any, answer: object) -> None:
+        if isinstance(answer, Opened):
+            self._cursors.append(answer.number)
         if _reads(effect) and not self._lasting:
             self._note(self._reads, effect.shard, effect.buckets)
+
+    def _steadied(self, effects: Iterable[Any]) -> Steps[None]:
+        """Take the snapshots that `effects` are to read. A fence that is open in one was open when it was taken."""
+        if not self._steady or self._begun:
+            return
+        for effect in effects:
+            shard = effect.shard
+            if shard == SCRATCH or not _reads(effect) or effect.buckets is not None or shard in self._snapshots:
+                continue
+            yield Begin(shard)
+            self._snapshots.append(shard)
+            yield from self._vet(shard, None, inside=False)
+
+    def _end_snapshots(self) -> Steps[None]:
+        while self._snapshots:
+            yield Rollback(self._snapshots.pop())
 
     def _hidden(self, effect: Any, shard: str) -> Any:
         known = self._catalog
         buckets = known.hidden_on(shard) if self._trusted else known.foreign_to(shard)
         return replace(effect, sql=self._hide(effect.sql, buckets)) if buckets else effect
 
-    @staticmethod
-    def _note(where: dict[str, set[int] | None], shard: str, buckets: Iterable[int] | None) -> None:
+    def _note(self, where: dict[str, set[int] | None], shard: str, buckets: Iterable[int] | None) -> None:
+        if where is self._reads and shard in self._snapshots:
+            return
         known = where.get(shard, set())
         where[shard] = None if known is None or buckets is None else known.union(buckets)
 
@@ -164,8 +203,10 @@ class Vetting:
             self._refuse_schema()
         elif not effect.aside and writes(effect.sql):
             return (yield from self._written(effect))
+        else:
+            yield from self._steadied([effect])
         reply: Reply = yield self._seeing(effect)
-        self._has_read(effect)
+        self._has_read(effect, reply)
         return reply
 
     def _written(self, effect: Send | SendMany) -> Steps[Reply]:
@@ -260,7 +301,8 @@ class Vetting:
             return
         where = f" WHERE bucket IN ({', '.join(map(str, sorted(wanted)))})" if len(wanted) <= _LISTED else ""
         current = known.layout.dialect.shared_read if inside else ""
-        rows = (yield Send(shard, FENCES + where + current, aside=not inside)).rows
+        aside = not inside and shard not in self._snapshots
+        rows = (yield Send(shard, FENCES + where + current, aside=aside)).rows
         _compare(known, shard, wanted, rows)
 
 
