@@ -119,7 +119,7 @@ class Mover:
         self.progress.step(f"phase.{event}")
         detail: dict[str, Any] = {"ending": ENDINGS[event]}
         if after(work.move.phase, event) is Phase.CLEANING:
-            detail["markers"] = markers(work)
+            detail["markers"] = self._last_markers(work)
         return work.books.advance(work.move, event, **detail)
 
     def _steps(self, work: Work) -> Move:
@@ -203,7 +203,13 @@ class Mover:
                 _catch_up(work, follower)
                 Cutover(work, leg.target, leg.source, tables, back).run()
         _copy_maps(work)
-        return "returned", {"markers": markers(work)}
+        return "returned", {"markers": self._last_markers(work)}
+
+    @staticmethod
+    def _last_markers(work: Work) -> dict[str, int]:
+        """Taken once no lease from before the last bump is left: whoever connects later knows who owns what."""
+        work.wait_leases()
+        return markers(work)
 
     def _cleaning(self, work: Work) -> tuple[str, dict[str, Any]]:
         self.progress.step("clean.leases")
