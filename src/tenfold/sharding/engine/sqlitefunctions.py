@@ -17,7 +17,7 @@ MOVER_FUNCTION = "tf_mover"
 
 
 def define_functions(connection: sqlite3.Connection, mover: int = 0) -> None:
-    """Define tf_bucket(kind, key), tf_mover() and tf_digest(text) on a connection. mover: the token of the mover that opened it.
+    """Define tf_bucket(kind, key), tf_mover() and tf_digest(text) on a connection. mover: its token, if one opened it.
 
     Who has not got the first two cannot write a table that is on the move: "no such function" is what a shell is told.
     """

@@ -15,6 +15,7 @@ from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.moves.connections import Shards, taken_over
 from tenfold.sharding.moves.phases import Phase, after
 from tenfold.sharding.moves.record import ACTIVE, Leg, Move, legs_text, move_of
+from tenfold.sharding.moves.tables import listed
 from tenfold.sharding.ports import Driver
 
 _ONE = "SELECT id, phase, token, legs, detail FROM tf_move WHERE id = ?"
@@ -143,13 +144,17 @@ class Books:
         return epoch
 
     def copy_map(self, shard: str, owners: Mapping[int, tuple[str, int]]) -> None:
-        """Bring a shard's copy of the map up to date; the catalog's own is the original."""
-        if shard == self.catalog:
-            return
+        """Bring a shard's copy of the map up to date, and its fences of what lies elsewhere; never back."""
+        grouped: dict[tuple[str, int], list[int]] = {}
+        for bucket, place in owners.items():
+            grouped.setdefault(place, []).append(bucket)
         with self.shards.transaction(shard, token=False) as driver:
-            rows = [(name, epoch, bucket) for bucket, (name, epoch) in owners.items()]
-            for row in rows:
-                driver.execute("UPDATE tf_bucket SET shard = ?, epoch = ? WHERE bucket = ?", row)
+            for (name, epoch), buckets in grouped.items():
+                where = f"WHERE bucket IN ({listed(buckets)}) AND epoch < {epoch:d}"
+                if shard != self.catalog:  # whose own is the original
+                    driver.execute(f"UPDATE tf_bucket SET shard = ?, epoch = ? {where}", (name, epoch))
+                sql = f"UPDATE tf_fence SET to_shard = ?, epoch = ? {where} AND state = 'moved'"
+                driver.execute(sql, (name, epoch))
 
 
 def take_shards(shards: Shards, names: Iterable[str], token: int) -> None:
