@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tests.faults.move_rules import Rules
-from tests.faults.move_state import Mover, Scenario, Shard, State, Step, View, with_shard
+from tests.faults.move_state import Mover, Scenario, Shard, State, Step, View, with_mover, with_shard
 
 OVER = ("stopped", "done")
 
@@ -17,10 +17,12 @@ class Acts:
         self._rules, self._scenario = rules, scenario
 
     def _go(self, what: str, state: State, number: int, mover: Mover, pc: str) -> Step:
-        movers = state.movers
-        if pc in OVER:
-            mover = Mover(pc)
-        return what, state._replace(movers=(*movers[:number], mover._replace(pc=pc), *movers[number + 1 :])), None
+        _, src, epoch, batch, then, ddl = mover
+        return (
+            what,
+            with_mover(state, number, Mover(pc) if pc in OVER else Mover(pc, src, epoch, batch, then, ddl)),
+            None,
+        )
 
     def _stop(self, state: State, number: int) -> Step:
         return self._go("finds itself replaced, and stops", state, number, Mover("stopped"), "stopped")
@@ -37,7 +39,7 @@ class Acts:
     def _phase(self, what: str, state: State, number: int, mover: Mover, pc: str, phase: str) -> Iterator[Step]:
         """The next phase in the catalog, by compare-and-set on the token."""
         catalog = state.catalog
-        if catalog.token != number + 1:
+        if catalog.token != number + 1 and self._rules.phase_by_token:
             yield self._stop(state, number)
             return
         catalog = catalog._replace(version=catalog.version + 1, phase=phase)
@@ -48,20 +50,20 @@ class Acts:
     ) -> Iterator[Step]:
         """Goes on once no lease by an old view is left; what polls on their way bring has lapsed by then."""
         routers = state.routers
-        if self._rules.lease_wait:
-            if any(router.lease and too_old(router.view) for router in routers):
-                return
-            if self._rules.lease_from_poll_start:
-                routers = tuple(r._replace(poll=None) if r.poll and too_old(r.poll) else r for r in routers)
+        if any(router.lease and too_old(router.view) for router in routers):
+            return
+        if self._rules.lease_from_poll_start:
+            routers = tuple(r._replace(poll=None) if r.poll and too_old(r.poll) else r for r in routers)
         yield self._go(what, state._replace(routers=routers), number, mover, pc)
 
     def _ddl(
         self, what: str, state: State, number: int, mover: Mover, pc: str, shard: int, mask: int
     ) -> Iterator[Step]:
         """CREATE or DROP TRIGGER, which carries no token; it waits for open transactions."""
-        if not mover.ddl:
-            yield self._stop(state, number)
+        if mover.ddl == "killed" and self._rules.ddl_connection_first:
+            yield self._go("finds its DDL connection killed, and starts again", state, number, mover, "connect")
             return
+        mover = mover._replace(ddl="open")
         if (self._rules.trigger_barrier or what != "creates triggers") and any(
             router.act.touched and router.act.view.owner == shard for router in state.routers
         ):

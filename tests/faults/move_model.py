@@ -17,14 +17,19 @@ Where it refines the facts (`facts/moves.md`, "What breaks when one rule is take
   - The check demands `open`, so a fenced source answers no reads: `moved before open` is missed only together with
     that (`open_only`).
   - Whoever takes over kills the DDL connection of those before it. Without that (`ddl_kill`) a zombie leaves triggers
-    that nobody drops; names by attempt (`trigger_names`) are missed only together with it.
+    that nobody drops; names by attempt (`trigger_names`) are missed only together with it. And as with routers, the
+    connection comes first, then the look at the token (`ddl_connection_first`): one opened after the kill was not
+    killed.
   - Without a lease a scatter filters every bucket (`scatter_filter_unleased`): the router may not have heard of the
-    announcement, and the owner's fence row is open while the copy is being built.
+    announcement, and the owner's fence row is open while the copy is being built. For the same reason one that was
+    sent without a filter is asked again once its lease has run out; the fences are no way out, as they are for a
+    statement on one bucket (`scatter_demands_lease`).
+  - A mover writes its token only over a smaller one (`token_grows`): else one that is late in it stops its successor,
+    and the catalog stops it.
   - Phases are in the catalog, `finishing` and `cancelling` too: whoever takes over does not guess.
 
 What is not: XA, several moving buckets at once, scatter writes, cascades (argued and measured in the facts); plain
-reads inside an old snapshot (their answer is the snapshot's, by their isolation); a mover that is late in writing its
-own token (it writes it only where the token is smaller); locks on rows that a mover writes.
+reads inside an old snapshot (their answer is the snapshot's, by their isolation); locks on rows that a mover writes.
 
 What must hold: P1 every acknowledged write is on the owner, and at rest only there; P2 a transaction is there whole
 or not; P3 a read shows all that was acknowledged or read before it began; P4 a scatter sees a row once; P5 from every
@@ -32,8 +37,8 @@ state the move can come to rest, tidy; P6 is P1 to P4 in scenarios with cancel a
 
 How to read a trace. Steps from the beginning, the shortest way there; indented, what the step changed. Rows are
 `absent`, or the writes that they have seen: {} is a row as it was at first, {0a 1b} one with the first write of
-router 0 and the second of router 1. Marks are versions by row, triggers a bit for each mover that made them. "version -1": planned by
-what a fence row said.
+router 0 and the second of router 1. Marks are versions by row, triggers a bit for each mover that made them.
+"version -1": planned by what a fence row said.
 """
 
 from __future__ import annotations
@@ -102,15 +107,13 @@ class Model:
         """All is done and tidy."""
         catalog = state.catalog
         owner, other = state.shards[catalog.owner], state.shards[1 - catalog.owner]
+        clients = zip(state.routers, self._scenario.clients, strict=True)
         return (
             catalog.phase == REST
             and owner.triggers == other.triggers == 0
             and owner.fence == Fence(OPEN, catalog.epoch, catalog.owner)
             and other.fence == Fence(MOVED, catalog.epoch, catalog.owner)
-            and all(
-                router.op == len(client.ops)
-                for router, client in zip(state.routers, self._scenario.clients, strict=True)
-            )
+            and all(router.op == len(client.ops) for router, client in clients)
         )
 
     def difference(self, before: State, after: State) -> Iterator[str]:

@@ -30,7 +30,7 @@ from tests.faults.move_state import (
 
 LIFE = {
     REST: "announce",
-    MOVING: "resume",
+    MOVING: "wait",
     SERVING: "moved",
     RETURNING: "follow",
     FINISHING: "leases",
@@ -55,30 +55,49 @@ class Movers(Acts):
     # Taking over.
 
     def at_off(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        if state.catalog.phase != REST or (self._scenario.again and state.catalog.version > 1):
+        if state.catalog.phase != REST or self._is_asked_for(state):
             catalog = state.catalog._replace(token=number + 1)
             yield self._go("takes over in the catalog", state._replace(catalog=catalog), number, mover, "token")
 
     def at_token(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        """On one shard after the other."""
-        shard = 0 if state.shards[0].token < number + 1 else 1
+        """On one shard after the other, where the token there is smaller."""
+        shard = 0 if mover.then == "" else 1
+        if state.shards[shard].token > number + 1 and self._rules.token_grows:
+            yield self._stop(state, number)
+            return
         after = state.shards[shard]._replace(token=number + 1)
-        pc = "token" if shard == 0 else "replace"
+        mover, pc = (mover._replace(then="token"), "token") if shard == 0 else (mover._replace(then=""), "replace")
         yield self._go(f"writes its token on shard {shard}", with_shard(state, shard, after), number, mover, pc)
 
     def at_replace(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        """Kills the DDL connection of those before it, and reads how far they came."""
-        movers, catalog = state.movers, state.catalog
+        """Kills the DDL connections of others: of those after it too, if it has been replaced meanwhile."""
+        movers = state.movers
         if self._rules.ddl_kill:
-            movers = tuple(m._replace(ddl=n >= number or m.pc in OVER) for n, m in enumerate(movers))
-        pc = LIFE[catalog.phase] if catalog.phase != REST or self._is_followed(state) else "done"
+            movers = tuple(m._replace(ddl="killed") if m.ddl == "open" else m for m in movers)
+        mover = mover._replace(ddl="open" if self._rules.ddl_connection_first else "none")
+        pc, words = "check", "kills the DDL connections of others, and takes its own"
+        if not self._rules.ddl_connection_first:
+            pc, words = "find", "kills the DDL connections of others"
+        yield self._go(words, state._replace(movers=movers), number, mover, pc)
+
+    def at_connect(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        yield self._go("takes other DDL connections", state, number, mover._replace(ddl="open"), "check")
+
+    def at_check(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """One that came after the kill finds the token of whoever killed."""
+        if any(shard.token != number + 1 for shard in state.shards):
+            yield self._stop(state, number)
+        else:
+            yield self._go("has its token on both shards still", state, number, mover, "find")
+
+    def at_find(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """Reads how far the move has come."""
+        catalog = state.catalog
+        pc = LIFE[catalog.phase] if catalog.phase != REST or self._is_asked_for(state) else "done"
         before_bump = catalog.phase not in (SERVING, FINISHING)
         src = catalog.owner if before_bump else 1 - catalog.owner
         mover = mover._replace(src=src, epoch=catalog.epoch + before_bump)
-        yield self._go(f"finds the move {catalog.phase}", state._replace(movers=movers), number, mover, pc)
-
-    def at_resume(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        yield from self.at_wait(state, number, mover)
+        yield self._go(f"finds the move {catalog.phase}", state, number, mover, pc)
 
     # Up to the bump.
 
@@ -91,7 +110,10 @@ class Movers(Acts):
     def at_wait(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         since = state.catalog.announced_at
         words = "every earlier lease has run out"
-        yield from self._once_lapsed(words, state, number, mover, "incoming", lambda view: view.version < since)
+        if self._rules.lease_wait:
+            yield from self._once_lapsed(words, state, number, mover, "incoming", lambda view: view.version < since)
+        else:
+            yield self._go("does not wait", state, number, mover, "incoming")
         yield from self._may_cancel(state, number, mover)
 
     def at_incoming(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
@@ -264,7 +286,10 @@ class Movers(Acts):
 
     def at_leases(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         epoch, words = state.catalog.epoch, "every lease by an older epoch has run out"
-        yield from self._once_lapsed(words, state, number, mover, "marker", lambda view: view.epoch < epoch)
+        if self._rules.finish_wait:
+            yield from self._once_lapsed(words, state, number, mover, "marker", lambda view: view.epoch < epoch)
+        else:
+            yield self._go("does not wait", state, number, mover, "marker")
 
     def at_marker(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         marked = state._replace(era=max(state.era, mover.epoch))
@@ -297,12 +322,13 @@ class Movers(Acts):
         pc = "clear" if self._rules.announcement_last else "done"
         yield from self._on_shard("deletes the remains", state, number, mover, pc, mover.src, after)
 
-    def _is_followed(self, state: State) -> bool:
-        """Whether a second move comes after the first."""
-        return self._scenario.again and state.catalog.announced_at == 2
+    def _is_asked_for(self, state: State) -> bool:
+        """Whether at rest there is a move still to be made: the first, or a second one after it."""
+        announced_at = state.catalog.announced_at
+        return announced_at == 0 or (self._scenario.again and announced_at == 2)
 
     def at_clear(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        pc = "announce" if number and self._is_followed(state) else "done"
+        pc = "announce" if number and self._is_asked_for(state) else "done"
         if not self._rules.announcement_last:
             pc = mover.then
         yield from self._phase("clears the announcement", state, number, mover, pc, REST)

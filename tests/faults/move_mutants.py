@@ -31,6 +31,7 @@ MUTANTS = (
     Mutant(("same_version",), "P4", "a scatter"),
     Mutant(("scatter_filter",), "P4", "a scatter"),
     Mutant(("scatter_filter_unleased",), "P4", "a scatter without the catalog"),
+    Mutant(("scatter_demands_lease",), "P4", "a scatter"),
     Mutant(("scatter_compare",), "P4", "a scatter, and a row born meanwhile"),
     Mutant(("announcement_last",), "P4", "a scatter"),
     Mutant(("announcement_last",), "P4", "a scatter, and a move that is cancelled"),
@@ -42,12 +43,14 @@ MUTANTS = (
     Mutant(("write_check_unleased",), "P1", "a writer without the catalog"),
     Mutant(("tombstones",), "P1", "a writer without the catalog"),
     Mutant(("connection_first",), "P1", "a writer, up to the end"),
+    Mutant(("finish_wait",), "P1", "a writer, up to the end"),
     Mutant(("kill",), "P1", "a writer, up to the end"),
     Mutant(("late_kill_limit",), "P1", "a writer, up to the end"),
     Mutant(("trigger_barrier",), "P1", "a writer, up to the cutover"),
     Mutant(("shared_lock",), "P1", "a writer, up to the cutover"),
     Mutant(("fence",), "P1", "a writer, up to the cutover"),
     Mutant(("compare_and_set",), "P1", "two movers"),
+    Mutant(("phase_by_token",), "P1", "two moves by two movers"),
     Mutant(("token_on_shards",), "P1", "two movers"),
     Mutant(("forward_only",), "P1", "two movers and a write"),
     Mutant(("bump_before_open",), "P1 while at rest", "a writer without the catalog, and two movers"),
@@ -62,6 +65,8 @@ MUTANTS = (
     # Either keeps a zombie from dropping its successor's triggers. The verification does not: dropped after it,
     # they no longer refuse writes behind the fence.
     Mutant(("trigger_names", "ddl_kill"), "P1", "two moves by two movers"),
-    # Triggers that nobody drops.
+    # Triggers that nobody drops; movers that stop each other.
     Mutant(("ddl_kill",), "P5", "two movers"),
+    Mutant(("ddl_connection_first",), "P5", "two movers"),
+    Mutant(("token_grows",), "P5", "two movers"),
 )

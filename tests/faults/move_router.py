@@ -79,6 +79,10 @@ class Routers:
                 yield from send(state, number, op)
             case "looked":
                 yield from self._change(state, number, op)
+            case "answered" if op.does[0][0] == "scatter":
+                yield from self._check_scatter(state, number, op)
+            case "compared":
+                yield from self._check_fence(state, number, op)
             case "answered" | "wrote":
                 yield from self._check_answer(state, number, op)
             case "cleared":
@@ -217,28 +221,37 @@ class Routers:
 
     # Checks after the answer.
 
+    def _believes(self, router: Router) -> bool:
+        """Whether the lease holds still, and the version is the one that the statement was planned by."""
+        same = router.view.version == router.act.view.version or not self._rules.same_version
+        return router.act.leased and ((router.lease and same) or not self._rules.after_check)
+
     def _check_answer(self, state: State, number: int, op: Op) -> Iterator[Step]:
         router, rules = state.routers[number], self._rules
-        act = router.act
-        same = router.view.version == act.view.version or not rules.same_version
-        believed = act.leased and ((router.lease and same) or not rules.after_check)
-        verb = op.does[act.at][0]
+        act, believed = router.act, self._believes(router)
         if believed and not act.view.announced:
             yield "the lease still holds", *self._accept(state, number, op)
-        elif verb == "scatter" and act.leased and not believed:
-            yield "the lease no longer holds: asks again", with_router(state, number, router._replace(act=IDLE)), None
-        elif not self._must_look(verb, believed, act.leased):
-            yield "does not look at the fence", *self._accept(state, number, op)
-        else:
+        elif op.does[act.at][0] != "read" or (
+            rules.read_check_guarded if believed else act.leased or rules.read_check_unleased
+        ):
             yield from self._check_fence(state, number, op)
+        else:
+            yield "does not look at the fence", *self._accept(state, number, op)
 
-    def _must_look(self, verb: str, believed: bool, leased: bool) -> bool:
-        rules = self._rules
-        if verb == "scatter":
-            return rules.scatter_compare
-        if verb == "read":
-            return rules.read_check_guarded if believed else leased or rules.read_check_unleased
-        return True
+    def _check_scatter(self, state: State, number: int, op: Op) -> Iterator[Step]:
+        """All have answered. Planned with a lease, that must hold still, whatever the fences say."""
+        router, rules = state.routers[number], self._rules
+        act, believed = router.act, self._believes(router)
+        if act.leased and not believed and rules.scatter_demands_lease:
+            again = with_router(state, number, router._replace(act=IDLE))
+            yield "the lease no longer holds: asks again", again, None
+        elif believed and not act.view.announced:
+            yield "the lease still holds", *self._accept(state, number, op)
+        elif rules.scatter_compare:
+            compared = with_router(state, number, router._replace(act=act._replace(pc="compared")))
+            yield "must look at the fence", compared, None
+        else:
+            yield "does not look at the fence", *self._accept(state, number, op)
 
     def _check_fence(self, state: State, number: int, op: Op) -> Iterator[Step]:
         router, rules = state.routers[number], self._rules
@@ -349,7 +362,7 @@ class Routers:
         if op == len(self._clients[number].ops) or act.pc in ("idle", "unconnected", "unmarked"):
             return False
         does = self._clients[number].ops[op]
-        if act.pc == "answered" and not does.in_transaction:
+        if act.pc in ("answered", "compared") and not does.in_transaction:
             return False
         return act.view.owner == shard or does.does[0][0] == "scatter"
 

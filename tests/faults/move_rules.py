@@ -11,7 +11,9 @@ class Rules:
 
     # Leases.
     lease_wait: bool = True
-    """The mover waits for leases: after the announcement for all from before it, on finish for older epochs."""
+    """After the announcement the mover waits for all leases from before it."""
+    finish_wait: bool = True
+    """On finish it waits for all leases by an older epoch, before it kills."""
     lease_from_poll_start: bool = True
     """A lease counts from the start of its poll, not from the answer."""
     after_check: bool = True
@@ -44,6 +46,8 @@ class Rules:
     """Of an announced bucket, only its owner's rows are taken."""
     scatter_filter_unleased: bool = True
     """Without a lease that holds for every bucket: no announcement would have been heard."""
+    scatter_demands_lease: bool = True
+    """Planned with a lease, it is asked again once that has run out: fences of owners say nothing of copies."""
     scatter_compare: bool = True
     """After the last answer the fences of announced buckets are checked (without a lease: all)."""
 
@@ -60,6 +64,8 @@ class Rules:
     """A mover drops only its own triggers and those of attempts before it."""
     ddl_kill: bool = True
     """Whoever takes over kills the connection that its predecessors create and drop triggers by."""
+    ddl_connection_first: bool = True
+    """The connection for DDL is taken before the mover looks whether its token is still there, as a router's is."""
 
     # Capture and follow.
     capture_first: bool = True
@@ -82,6 +88,8 @@ class Rules:
     """The target captures before it takes writes."""
     compare_and_set: bool = True
     """The bump is made only if the catalog still has the mover's token."""
+    phase_by_token: bool = True
+    """So is every other phase, and the end of the announcement."""
     bump_before_open: bool = True
     """The catalog names the new owner before the shards do."""
     moved_before_open: bool = True
@@ -90,6 +98,8 @@ class Rules:
     """There is no cancel after the bump."""
     token_on_shards: bool = True
     """Each transaction of a mover on a shard demands its own token there."""
+    token_grows: bool = True
+    """A token is written only over a smaller one."""
 
     # Finish.
     kill: bool = True

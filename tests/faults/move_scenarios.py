@@ -37,7 +37,7 @@ SMALL = {
     "a scatter, and a move that is cancelled": Scenario((one("scatter"),), cancel=True, finish=False),
     "a scatter, and a row born meanwhile": Scenario((one("scatter"), at_once()), rows=(False,), finish=False),
     "a scatter without the catalog": Scenario((offline("scatter"),), cancel=True),
-    "a scatter and two movers": Scenario((one("scatter"),), movers=2, cancel=True, finish=False),
+    "a scatter and two movers": Scenario((one("scatter", lapses=False),), movers=2, cancel=True, finish=False),
     "an update of a row born meanwhile": Scenario((one("update"), at_once()), rows=(False,), finish=False),
     "an update of it and of another bucket": Scenario((one("several"), at_once()), rows=(False,), finish=False),
     "an update of it in an older snapshot": Scenario((SNAPSHOT, at_once()), rows=(False,), finish=False),
@@ -53,7 +53,7 @@ SMALL = {
     "a transaction that reads and writes": Scenario(
         (transaction(("read", 0), ("write", 0)), at_once()), cancel=True, finish=False
     ),
-    "two movers": Scenario((), movers=2, cancel=True, undo=True),
+    "two movers": Scenario((), movers=2, cancel=True, undo=True, late=True),
     "two movers and a write": Scenario((at_once(),), movers=2, cancel=True, undo=True, follow=True),
     "two moves by two movers": Scenario((at_once(),), movers=2, cancel=True, again=True),
 }
@@ -61,6 +61,7 @@ SMALL = {
 
 _LOST = {"polls": False}
 LARGE = {
+    "two movers that start at once": Scenario((at_once(),), movers=2, cancel=True, undo=True, again=True, late=True),
     "a writer": Scenario((one("write"),), movers=2, cancel=True, undo=True, follow=True),
     "a delete": Scenario((one("delete"),), movers=2, cancel=True, undo=True, follow=True),
     "a write and a read, the catalog lost": Scenario(

@@ -100,14 +100,15 @@ class Router(NamedTuple):
 
 class Mover(NamedTuple):
     """src, epoch: what it moves from, and the owner's epoch that it makes; batch: what it read and has not
-    written yet, (version of the mark, row) by key; then: what comes after the batch; ddl: its DDL connection lives."""
+    written yet, (version of the mark, row) by key; then: what comes after the batch; ddl: its connections for DDL,
+    none, open or killed."""
 
     pc: str
     src: int = 0
     epoch: int = 0
     batch: tuple[tuple[int, int], ...] = ()
     then: str = ""
-    ddl: bool = True
+    ddl: str = "none"
 
 
 class State(NamedTuple):
@@ -153,7 +154,7 @@ class Client:
 class Scenario:
     """What may happen. rows: by key, whether it exists at the start; movers: 2: at any moment another one may take
     over; cancel, undo, finish: may be asked for; again: a further move may follow; follow: marks are carried over
-    before the fence too."""
+    before the fence too; late: the first of two movers has not written its token on the shards yet."""
 
     clients: tuple[Client, ...]
     rows: tuple[bool, ...] = (True,)
@@ -163,6 +164,7 @@ class Scenario:
     finish: bool = True
     again: bool = False
     follow: bool = False
+    late: bool = False
 
 
 def is_present(row: int) -> bool:
@@ -175,28 +177,34 @@ def holds(row: int, floor: int) -> bool:
 
 
 def begin(scenario: Scenario) -> State:
-    """Shard 0 owns the bucket; the first mover has its token everywhere."""
+    """Shard 0 owns the bucket. The first mover has its token everywhere, or in the catalog only."""
     rows = tuple(BORN if there else 0 for there in scenario.rows)
     none = (0,) * len(rows)
     view = View(1, 0, 1, False)
+    token = 0 if scenario.late else 1
     return State(
         Catalog(1, 0, 1, REST, 0, 1),
-        (Shard(rows, none, 0, Fence(OPEN, 1, 0), 1, 0), Shard(none, none, 0, Fence(MOVED, 1, 0), 1, 0)),
+        (Shard(rows, none, 0, Fence(OPEN, 1, 0), token, 0), Shard(none, none, 0, Fence(MOVED, 1, 0), token, 0)),
         tuple(Router(view, c.leased and not c.at_once, None, 0, IDLE) for c in scenario.clients),
-        (Mover("announce"), Mover("off"))[: scenario.movers],
+        (Mover("announce", ddl="open") if token else Mover("token"), Mover("off"))[: scenario.movers],
         0,
         rows,
     )
 
 
 def with_shard(state: State, number: int, shard: Shard) -> State:
-    first, second = state.shards
-    return state._replace(shards=(shard, second) if number == 0 else (first, shard))
+    catalog, (first, second), routers, movers, era, seen = state
+    return State(catalog, (shard, second) if number == 0 else (first, shard), routers, movers, era, seen)
 
 
 def with_router(state: State, number: int, router: Router) -> State:
-    routers = state.routers
-    return state._replace(routers=(*routers[:number], router, *routers[number + 1 :]))
+    catalog, shards, routers, movers, era, seen = state
+    return State(catalog, shards, (*routers[:number], router, *routers[number + 1 :]), movers, era, seen)
+
+
+def with_mover(state: State, number: int, mover: Mover) -> State:
+    catalog, shards, routers, movers, era, seen = state
+    return State(catalog, shards, routers, (*movers[:number], mover, *movers[number + 1 :]), era, seen)
 
 
 def put(values: tuple[int, ...], key: int, value: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from tests.faults.move_scenarios import CUT, LARGE, SMALL
 from tests.faults.move_search import Found, search
 
 # Searches that were cut, so that `make faults` takes minutes.
-STATES = 300_000 * max(LONG, 1)
+STATES = 200_000 * max(LONG, 1)
 
 
 def story(found: Found) -> str:
