@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from tenfold.errors import FenceError, NodeError, TenfoldError
@@ -58,13 +59,12 @@ class Guard:
         return self._executor.layout
 
     def direct(self, sql: str, params: Params) -> tuple[str, str, Callable[[], bool]] | None:
-        """As `Executor.direct`, and what tells whether the view still holds; None where it does not now."""
+        """As `Executor.direct`, and what tells whether the view still holds."""
         executor = self._executor
-        version, holds = executor.catalog.version, self.lease.holds
-        if not holds(version):
-            return None
         found = executor.direct(sql, params)
-        return None if found is None else (*found, lambda: holds(version))
+        if found is None:
+            return None
+        return found[0], found[1], partial(self.lease.holds, executor.catalog.version)
 
     def execute(self, sql: str, params: Params, tx: Transaction | None = None) -> Steps[Reply]:
         """Run one statement, in the caller's transaction if there is one."""

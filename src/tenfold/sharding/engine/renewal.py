@@ -34,14 +34,10 @@ _FORGET = "DELETE FROM tf_router WHERE seen_s < ?"
 _log = logging.getLogger("tenfold")
 
 
-def boot_clock() -> float:
-    """Seconds since some moment, the time included that the machine slept, where the system can tell."""
-    return _clock()
-
-
-_clock: Callable[[], float] = (
+boot_clock: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
+"""Seconds since some moment, the time included that the machine slept, where the system can tell."""
 
 
 class Renewal:
