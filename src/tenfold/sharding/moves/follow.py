@@ -50,6 +50,8 @@ class Follower:
             if not carried and not stuck:
                 return total
             if stuck:
+                # What holds the place may be gone from the giver, with a mark of another bucket.
+                self.round(self.buckets)
                 self.work.sleep(0.005)
         raise MoveError(
             f"rows of {' and '.join(self._named(buckets))} find no place on {self.taker}: others there hold a value "
@@ -74,34 +76,46 @@ class Follower:
             marks: list[Mark] = [(key, int(of), int(version)) for key, of, version in driver.execute(sql, ()).rows]
             if not marks:
                 return carried, stuck
-            done = self._batch(table, marks)
+            done = self._batch(table, marks, buckets)
             carried, stuck = carried + len(done), stuck + len(marks) - len(done)
             # What stays would be read again and again: the rest waits for the next round.
             if len(marks) < BATCH or len(done) < len(marks):
                 return carried, stuck
 
-    def _batch(self, table: Moved, marks: Sequence[Mark]) -> list[Mark]:
-        """Carry the rows of some marks → the marks of those that are where they belong now."""
+    def _batch(self, table: Moved, marks: Sequence[Mark], buckets: Collection[int]) -> list[Mark]:
+        """Carry the rows of some marks → the marks of those that are where they belong now.
+
+        buckets  of which the marks were read. A row that is of another by now has a mark there too, and is left to it:
+                 what it displaces may be known by marks of that bucket only.
+        """
         work, keys = self.work, sorted({key for key, _, _ in marks})
         # Read after their versions: what is read is at least as new as they are.
-        found = work.shards.rows(self.giver, rows.read_rows(table, keys, self.buckets))
+        found = work.shards.rows(self.giver, rows.read_rows(table, keys, buckets))
         if table.key and found:
-            count, text = work.shards.rows(self.giver, rows.keys_of_rows(table, keys, self.buckets))[0]
+            count, text = work.shards.rows(self.giver, rows.keys_of_rows(table, keys, buckets))[0]
             if count:
                 write_keys(work, (self.giver, self.taker), table, text)
         work.progress.step("follow.rows")
-        held = work.again(lambda: self._apply(table, keys, [(key, row) for key, _, row in found]))
+        here = [(key, row) for key, _, row in found]
+        held = work.again(lambda: self._apply(table, keys, here, buckets))
         done = [mark for mark in marks if mark[0] not in held]
         if done:
             work.progress.step("follow.marks")
             work.again(lambda: self._unmark(table, done))
         return done
 
-    def _apply(self, table: Moved, keys: Sequence[str], found: Sequence[tuple[str, str]]) -> set[str]:
+    def _apply(
+        self, table: Moved, keys: Sequence[str], found: Sequence[tuple[str, str]], buckets: Collection[int]
+    ) -> set[str]:
         """Put the rows that were found in the place of those with these keys → keys whose place others hold."""
         held = set()
+        there = [key for key, _ in found]
+        gone = sorted(set(keys).difference(there))
         with self.work.shards.transaction(self.taker) as driver:
-            driver.execute(rows.delete_rows(table, keys, self.buckets), ())
+            if gone:
+                driver.execute(rows.delete_rows(table, gone, buckets), ())
+            if there:
+                driver.execute(rows.delete_rows(table, there, self.buckets), ())
             if not self._insert_all(driver, table, found):
                 for key, row in found:
                     try:

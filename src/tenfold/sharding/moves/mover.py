@@ -292,6 +292,9 @@ def _copy_maps(work: Work) -> None:
         work.books.copy_map(shard, owners)
 
 
+__all__ = ["Limits", "Mover", "latest"]
+
+
 def latest(topology: Topology) -> Move | None:
     """The last move, done or not; None before the first."""
     shards = Shards(topology)

@@ -10,7 +10,7 @@ from tenfold.sharding.catalog import on_every_shard, on_the_catalog
 from tenfold.sharding.dialects import dialect_of
 from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.sharding.moves.mover import Limits, Mover
-from tenfold.sharding.moves.progress import Silence
+from tenfold.sharding.moves.progress import Progress, Silence
 from tenfold.sharding.moves.record import Leg, Move
 from tests.sharding.engine.sites import Site
 
@@ -61,10 +61,10 @@ class Place:
             for table in (*KEYS, "posts", "tf_reservation", "tf_verdict"):
                 self.site.look(shard, f"DELETE FROM {table}")
 
-    def mover(self, progress: Any = None, **more: Any) -> Mover:
+    def mover(self, progress: Progress | None = None, **more: Any) -> Mover:
         """One that never waits for long."""
-        more = {"limits": Limits(grace_s=0.0), "sleep": lambda seconds: time.sleep(min(seconds, 0.005))} | more
-        return Mover(self.site.topology(), progress or Silence(), **more)
+        settings: dict[str, Any] = {"limits": Limits(grace_s=0.0), "sleep": _briefly} | more
+        return Mover(self.site.topology(), progress or Silence(), **settings)
 
     def owned(self, shard: str) -> list[int]:
         """The buckets of a shard."""
@@ -154,6 +154,10 @@ class Place:
 
         move = latest(self.site.topology())
         return move if move and move.phase != "done" else None
+
+
+def _briefly(seconds: float) -> None:
+    time.sleep(min(seconds, 0.005))
 
 
 class Killed(BaseException):
