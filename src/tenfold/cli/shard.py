@@ -6,8 +6,11 @@ import click
 
 from tenfold.cli.explain import explain
 from tenfold.cli.options import Invocation, common
+from tenfold.cli.shard_move import add, drain, move, rebalance
 from tenfold.cli.shard_plan import plan
+from tenfold.cli.shard_resume import cancel, finish, resume, undo
 from tenfold.cli.shard_status import status
+from tenfold.cli.shard_verify import verify
 from tenfold.cli.sql import sql
 
 
@@ -35,5 +38,5 @@ def init(run: Invocation, restarted: bool) -> None:
         run.say(f"  {note}")
 
 
-for command in (status, plan, sql, explain):
+for command in (status, sql, explain, add, plan, rebalance, move, drain, resume, undo, finish, cancel, verify):
     shard.add_command(command)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.mariadb import Server
+from tests.mariadb import Server, fresh_databases
 from tests.sharding.engine.sites import MARIADB_SCHEMA, SCHEMA, Site, mariadb_site
 
 Indexed = (*SCHEMA, "CREATE INDEX deposits_user ON deposits (user_id)")
@@ -53,6 +54,30 @@ def filled_site(request: pytest.FixtureRequest) -> Site:
     """A filled site of either engine."""
     found: Site = request.getfixturevalue("on_files" if request.param == "sqlite" else "on_servers")
     return found
+
+
+@contextmanager
+def widened(site: Site, servers: list[Server] | None = None) -> Iterator[Site]:
+    """The site with a fourth shard in its file, an empty database."""
+    with fresh_databases(servers or [], 1 if servers else 0) as urls:
+        site.urls["shard_3"] = urls[0] if urls else "sqlite:///var/shard_3.db"
+        site.shards = (*site.shards, "shard_3")
+        site.write(settings=LEASE)
+        yield site
+
+
+@pytest.fixture
+def four(filled_site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Three shards with rows, and a fourth in the file that is empty."""
+    servers = request.getfixturevalue("three_servers") if filled_site.engine == "mysql" else None
+    with widened(filled_site, servers) as site:
+        yield site
+
+
+@pytest.fixture
+def four_files(on_files: Site) -> Iterator[Site]:
+    with widened(on_files) as site:
+        yield site
 
 
 Command = Callable[..., tuple[int, str, str]]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ import tenfold
 from tenfold.errors import CatalogError, ConstraintError, FenceError, MoveError, NodeError
 from tenfold.sharding.moves.joining import Joining, joinable
 from tenfold.sharding.moves.progress import Silence
-from tests.mariadb import Server, fresh_databases
 from tests.sharding.engine.sites import GROUP, Site
-from tests.sharding.moves.conftest import LEASE
+from tests.sharding.moves.conftest import LEASE, widened
 
 FENCE = "SELECT state, epoch FROM tf_fence WHERE bucket = 4096"
 OWN = {
@@ -40,30 +38,6 @@ class StopsAt(Silence):
         if not self.left:
             raise Killed(name)
         self.left -= 1
-
-
-@contextmanager
-def widened(site: Site, servers: list[Server] | None = None) -> Iterator[Site]:
-    """The site with a fourth shard in its file, an empty database."""
-    with fresh_databases(servers or [], 1 if servers else 0) as urls:
-        site.urls["shard_3"] = urls[0] if urls else "sqlite:///var/shard_3.db"
-        site.shards = (*site.shards, "shard_3")
-        site.write(settings=LEASE)
-        yield site
-
-
-@pytest.fixture
-def four(filled_site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Three shards with rows, and a fourth in the file that is empty."""
-    servers = request.getfixturevalue("three_servers") if filled_site.engine == "mysql" else None
-    with widened(filled_site, servers) as site:
-        yield site
-
-
-@pytest.fixture
-def four_files(on_files: Site) -> Iterator[Site]:
-    with widened(on_files) as site:
-        yield site
 
 
 def join(site: Site, progress: Silence | None = None) -> None:

@@ -64,3 +64,9 @@ def make_room(shards: Shards, source: str, target: str, table: str) -> None:
             )
         shards.execute(target, f"DROP TABLE {shards.dialect.quoted(table)}")
     create_like(shards, source, target, table)
+
+
+def drop_empty(shards: Shards, shard: str, table: str) -> None:
+    """Drop a pinned table where it is no more, unless somebody has written to it past Tenfold."""
+    if has_table(shards, shard, table) and is_empty(shards, shard, table):
+        shards.execute(shard, f"DROP TABLE {shards.dialect.quoted(table)}")

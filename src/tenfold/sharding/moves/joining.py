@@ -72,7 +72,7 @@ class Joining:
 
     def join(self, shard: str) -> None:
         """Take a shard of the file in. Raises MoveError where it cannot be, NodeError."""
-        self._open_database(shard)
+        self.open_database(shard)
         self._refuse(shard)
         self._books.announce((), {"joins": shard})
         self.resume()
@@ -113,8 +113,8 @@ class Joining:
 
     # ---------------------------------------------------------------- before it begins
 
-    def _open_database(self, shard: str) -> None:
-        """Have a database there: of SQLite a file is made."""
+    def open_database(self, shard: str) -> None:
+        """Have a database there: of SQLite a file is made. Raises PlatformError for a directory that cannot be."""
         if self.topology.database.engine is not Engine.SQLITE:
             return
         path = Path(sqlite_path(self.topology.database.shards[shard].url, self.topology.root))
