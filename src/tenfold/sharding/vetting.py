@@ -165,8 +165,8 @@ class Vetting:
         if not self._steady or self._begun:
             return
         for effect in effects:
-            shard = effect.shard
-            if shard == SCRATCH or not _reads(effect) or effect.buckets is not None or shard in self._snapshots:
+            # A Fetch goes on with what was opened before.
+            if not _reads(effect) or effect.buckets is not None or (shard := effect.shard) in self._snapshots:
                 continue
             yield Begin(shard)
             self._snapshots.append(shard)
