@@ -106,13 +106,18 @@ def _mysql(column: Column, name: str) -> str:
 
 def _sqlite(name: str) -> str:
     # As bytes: a text may hold zero bytes, where quote() would end it, and what is no UTF-8.
-    return f"CASE typeof({name}) WHEN 'text' THEN {_cast(name)} ELSE quote({name}) END"
+    return f"CASE typeof({name}) WHEN 'text' THEN {_cast(name)} ELSE {_quoted(name)} END"
 
 
 def _sqlite_key(name: str) -> str:
     # A cast has an affinity, which a plain literal has not: as a rule, compare with the latter.
     odd = f"typeof({name}) = 'text' AND instr(CAST({name} AS BLOB), x'00') > 0"
-    return f"CASE WHEN {odd} THEN {_cast(name)} ELSE quote({name}) END"
+    return f"CASE WHEN {odd} THEN {_cast(name)} ELSE {_quoted(name)} END"
+
+
+def _quoted(name: str) -> str:
+    # Infinity, which quote() gives a name, has no literal but one that is too large.
+    return f"CASE {name} WHEN 9e999 THEN '9e999' WHEN -9e999 THEN '-9e999' ELSE quote({name}) END"
 
 
 def _cast(name: str) -> str:

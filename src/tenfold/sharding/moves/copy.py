@@ -26,11 +26,12 @@ READING = "reading"
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows after one position up to `end`; of none `end` is empty, and the table has ended."""
+    """Rows after one position up to `end`; of none `end` is empty, and the table has ended. asked: for so many."""
 
     end: tuple[str, ...]
     count: int = 0
     text: str = ""
+    asked: int = 0
 
 
 class Copier:
@@ -39,7 +40,7 @@ class Copier:
     def __init__(self, work: Work, leg: Leg, table: Moved, throttle: Throttle, progress: Callable[[int], None]) -> None:
         self.work, self.leg, self.table = work, leg, table
         self._throttle, self._progress = throttle, progress
-        self._size = FIRST_ROWS
+        self._size, self._most = FIRST_ROWS, MOST_ROWS
         self._positions = positions_table(work.move.id)
 
     def run(self) -> None:
@@ -87,12 +88,13 @@ class Copier:
     def _read(self, position: Sequence[str]) -> Chunk:
         """The next rows, on the reader's thread and its connection."""
         driver = self.work.shards.at(self.leg.source, READING)
-        for sql in rows.boundary(self.table, position, self._size):
+        asked = self._size
+        for sql in rows.boundary(self.table, position, asked):
             found = driver.execute(sql, ()).rows
             if found:
                 end = tuple(map(str, found[0]))
                 count, text = driver.execute(rows.read_chunk(self.table, position, end, self.leg.buckets), ()).rows[0]
-                chunk = Chunk(end, int(count), text or "")
+                chunk = Chunk(end, int(count), text or "", asked)
                 self._adapt(chunk)
                 return chunk
         return Chunk(())
@@ -100,7 +102,7 @@ class Copier:
     def _adapt(self, chunk: Chunk) -> None:
         """Chunks as large as a statement may be; rows of other buckets are read over and count as nothing."""
         wished = LONGEST[self.table.dialect is MYSQL] * self._size // max(len(chunk.text), 1)
-        self._size = max(1, min(wished, 2 * self._size, MOST_ROWS))
+        self._size = max(1, min(wished, 2 * self._size, self._most))
 
     def _copy(self, position: Sequence[str], chunk: Chunk) -> None:
         """Write a chunk. Raises _TooLong for one that was too long to be read, or sent, as one text."""
@@ -112,12 +114,14 @@ class Copier:
             raise _TooLong(str(error)) from error
 
     def _shorten(self, chunk: Chunk, error: _TooLong) -> None:
-        if self._size == 1 or chunk.count == 1:
+        if chunk.asked == 1:
             raise MoveError(
-                f"a row of {self.table.shape.name} cannot go from {self.leg.source} to {self.leg.target}: {error}",
+                f"the row {','.join(chunk.end)} of {self.table.shape.name} cannot go from {self.leg.source} to "
+                f"{self.leg.target}: {error}",
                 hint="if it is too long, raise max_allowed_packet on both servers; then `tenfold shard resume`",
             ) from error
-        self._size = max(1, self._size // 4)
+        # Not only this chunk: the next are likely to be as long.
+        self._size = self._most = max(1, chunk.asked // 2)
 
     def _insert(self, driver: Driver, chunk: Chunk) -> None:
         if chunk.count:
