@@ -305,3 +305,16 @@ def test_without_the_catalog_the_shards_themselves_lead_on(site: Site) -> None:
         assert db.execute(RENAME, ("ada", ada)).rowcount == 1
         away.rename(site.path("shard_0"))
     assert site.look("shard_2", READ, (ada,)) == [("ada",)]
+
+
+def test_a_process_learns_of_a_shard_that_is_written_into_the_file(site: Site) -> None:
+    with site.connect() as db:
+        text = site.file.read_text()
+        site.file.write_text(text + "[nonsense")
+        db._renewal.once()
+        site.file.write_text(
+            text.replace("[database.shards]", '[database.shards]\nnew = { url = "sqlite:///var/n.db" }')
+        )
+        db._renewal.once()
+        assert "new" in db.pools()
+        assert "new" in site.look("shard_0", "SELECT shards FROM tf_router")[0][0]

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
-from tenfold.errors import ConfigError, ConstraintError, TenfoldError
+from tenfold.errors import ConstraintError, TenfoldError
 from tenfold.sharding.catalog import SCHEMA_VERSION
 from tenfold.sharding.engine.pools import Pool
 from tenfold.sharding.engine.router import Threads, opener, source_of, survive_forks
@@ -49,6 +50,7 @@ class Renewal:
         self._id = secrets.token_hex(16)
         self._started_s = time.time()
         self._named_s = 0.0
+        self._read_ns = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -87,20 +89,28 @@ class Renewal:
             pool.forget()
 
     def _renew(self) -> None:
+        self._read_again()
         if time.time() - self._named_s >= NAMED_EVERY_S:
             self._runner.run(self._named())
             self._named_s = time.time()
-        try:
-            self._runner.run(self._guard.poll())
-        except ConfigError:
-            # A shard may have joined that the file did not have when this process read it.
-            topology = self._guard.topology
+        self._runner.run(self._guard.poll())
+
+    def _read_again(self) -> None:
+        """Learn of shards that the file has not had so far: one may be about to join. Whatever else has changed in it
+        is for the next start; so is a mistake."""
+        topology = self._guard.topology
+        with suppress(OSError, TenfoldError):
+            changed_ns = Path(topology.file).stat().st_mtime_ns
+            if changed_ns == self._read_ns:
+                return
             fresh = load_topology(topology.file, topology.environment)
-            if fresh.database.shards == topology.database.shards:
-                raise
-            self._learn(fresh)
-            self._runner.run(self._named())
-            self._runner.run(self._guard.poll())
+            self._read_ns = changed_ns
+            known = topology.database.shards
+            more = {name: shard for name, shard in fresh.database.shards.items() if name not in known}
+            if more:
+                database = topology.database.model_copy(update={"shards": {**known, **more}})
+                self._learn(topology.model_copy(update={"database": database}))
+                self._named_s = 0.0
 
     def _run(self) -> None:
         chance = random.SystemRandom()  # forked processes share the state of `random`
