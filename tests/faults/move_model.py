@@ -7,10 +7,10 @@ network. So the second mover may replace the first at any moment, and the first 
   rows      sets of writes; so a lost, doubled or undone write shows as a bit that is missing (`move_state`)
   time      a lease runs out at any moment; the mover's wait ends only when all leases that it waits for have, and
             a poll that was on its way brings one that has run out. So no clock is needed
-  routers   `move_router`: plan, connect, check the lease, send, check again (lease, or fence row by a current read);
-            transactions; scatters; without the catalog they learn a later owner from the fence rows themselves
-  movers    `move_acts`, `move_mover`: announce, wait, capture, copy, follow, fence, drain, verify, bump, open, undo,
-            finish, cancel, take over
+  routers   `move_router`, `move_answers`: plan, connect, check the lease, send, check again (lease, or fence row by a
+            current read); transactions; scatters; without the catalog they learn a later owner from fence rows
+  movers    `move_acts`, `move_carry`, `move_mover`: announce, wait, capture, copy, follow, fence, drain, verify, bump,
+            open, undo, finish, cancel, take over
   rules     `move_rules`: a switch for each; `move_mutants`: what breaks without it; `move_scenarios`: what meets what
 
 Where it refines the facts (`facts/moves.md`, "What breaks when one rule is taken out"):
@@ -45,8 +45,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.faults.move_answers import show
 from tests.faults.move_mover import Movers
-from tests.faults.move_router import Routers, show
+from tests.faults.move_router import Routers
 from tests.faults.move_rules import Rules
 from tests.faults.move_state import (
     MOVED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import pytest
@@ -15,6 +17,14 @@ from tests.faults.move_search import Found, search
 
 # Searches that were cut, so that `make faults` takes minutes.
 STATES = 200_000 * max(LONG, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    """States hold no circles: the collector would go through hundreds of thousands of them in vain."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def story(found: Found) -> str:
@@ -74,8 +84,15 @@ def test_the_verification_stops_what_it_masks(mutant: Mutant) -> None:
     assert search(Model(scenario, rules), "P").complete
 
 
-@pytest.mark.parametrize("rule", ["moved_before_open", "open_only", "trigger_names", MASK])
-@pytest.mark.parametrize("name", ["a reader, and a move that is undone", "two moves by two movers"])
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("moved_before_open", "a reader, and a move that is undone"),
+        ("open_only", "a reader, and a move that is undone"),
+        ("trigger_names", "two moves by two movers"),
+        (MASK, "two moves by two movers"),
+    ],
+)
 def test_another_rule_is_enough_without(rule: str, name: str) -> None:
     # If this fails, the rule has become one of its own: `move_mutants` can take it out alone.
     assert search(Model(SMALL[name], without(rule))).complete
