@@ -8,6 +8,7 @@ from tenfold.cli.explain import explain
 from tenfold.cli.options import Invocation, common
 from tenfold.cli.shard_move import add, drain, move, rebalance
 from tenfold.cli.shard_plan import plan
+from tenfold.cli.shard_repair import repair_catalog
 from tenfold.cli.shard_resume import cancel, finish, resume, undo
 from tenfold.cli.shard_status import status
 from tenfold.cli.shard_verify import verify
@@ -38,5 +39,20 @@ def init(run: Invocation, restarted: bool) -> None:
         run.say(f"  {note}")
 
 
-for command in (status, sql, explain, add, plan, rebalance, move, drain, resume, undo, finish, cancel, verify):
+for command in (
+    status,
+    sql,
+    explain,
+    add,
+    plan,
+    rebalance,
+    move,
+    drain,
+    resume,
+    undo,
+    finish,
+    cancel,
+    verify,
+    repair_catalog,
+):
     shard.add_command(command)

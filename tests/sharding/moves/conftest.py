@@ -39,7 +39,9 @@ def filled_pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_files(filled_pattern: Path, tmp_path: Path) -> Site:
     """A filled site of SQLite files."""
     shutil.copytree(filled_pattern, tmp_path / "site")
-    return Site(tmp_path / "site")
+    site = Site(tmp_path / "site")
+    site.write(settings=LEASE)
+    return site
 
 
 @pytest.fixture
