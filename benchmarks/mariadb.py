@@ -50,12 +50,12 @@ def missing() -> str | None:
 
 
 @contextmanager
-def servers(count: int) -> Iterator[tuple[Path, list[Server]]]:
-    """A directory of one's own and so many running servers; all gone at the end."""
+def servers(count: int, room: Sequence[str] = ROOM) -> Iterator[tuple[Path, list[Server]]]:
+    """A directory of one's own and so many running servers; all gone at the end. room: their options."""
     with tempfile.TemporaryDirectory(prefix="tf") as directory, ExitStack() as stack:
         root = Path(directory)
         fresh = pattern(root / "pattern")
-        yield root, [stack.enter_context(server(fresh, ROOM)) for _ in range(count)]
+        yield root, [stack.enter_context(server(fresh, room)) for _ in range(count)]
 
 
 @contextmanager

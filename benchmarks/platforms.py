@@ -27,6 +27,13 @@ tables = {{ {tables} }}
 
 def platform(root: Path, keys: Mapping[str, str], shards: Mapping[str, str] = FILES, settings: str = "") -> Path:
     """Make one in `root`; → its file. keys: of each table; shards: name → the rest of its inline table."""
+    file = write(root, keys, shards, settings)
+    initialise(load(file))
+    return file
+
+
+def write(root: Path, keys: Mapping[str, str], shards: Mapping[str, str], settings: str = "") -> Path:
+    """Only the file."""
     file = root / "tenfold.toml"
     file.write_text(
         TEXT.format(
@@ -35,5 +42,4 @@ def platform(root: Path, keys: Mapping[str, str], shards: Mapping[str, str] = FI
             tables=", ".join(f'{table} = "{key}"' for table, key in keys.items()),
         )
     )
-    initialise(load(file))
     return file
