@@ -22,7 +22,6 @@ _ONE = "SELECT id, phase, token, legs, detail FROM tf_move WHERE id = ?"
 _INSERT = (
     "INSERT INTO tf_move (id, phase, token, legs, detail, created_s, changed_s) VALUES (?, 'announced', ?, ?, ?, ?, ?)"
 )
-_BUMP = "UPDATE tf_bucket SET shard = ?, epoch = ? WHERE bucket = ? AND shard = ?"
 _PIN = "UPDATE tf_table SET detail = ? WHERE bucket = ?"
 
 
@@ -135,9 +134,10 @@ class Books:
         """Give `buckets` to `taker` → the new epoch. It is the point of no return; all of them or none."""
         with self.changing(move) as driver:
             epoch = int(driver.execute("SELECT value FROM tf_catalog WHERE name = 'epoch'", ()).rows[0][0]) + 1
+            sql = f"UPDATE tf_bucket SET shard = ?, epoch = ? WHERE bucket IN ({listed(buckets)}) AND shard = ?"
+            if driver.execute(sql, (taker, epoch, giver)).rowcount != len(buckets):
+                raise MoveError(f"some buckets are not on {giver} any more", hint="run `tenfold shard status`")
             for bucket in buckets:
-                if driver.execute(_BUMP, (taker, epoch, bucket, giver)).rowcount != 1:
-                    raise MoveError(f"bucket {bucket} is not on {giver} any more", hint="run `tenfold shard status`")
                 if bucket >= BUCKETS:
                     driver.execute(_PIN, (taker, bucket))
             driver.execute("UPDATE tf_catalog SET value = ? WHERE name = 'epoch'", (str(epoch),))

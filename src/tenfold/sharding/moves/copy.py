@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tenfold.errors import ConstraintError, MoveError, StatementError
 from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.moves import rows
 from tenfold.sharding.moves.record import Leg
 from tenfold.sharding.moves.tables import Moved, positions_table
@@ -198,3 +199,22 @@ def write_keys(work: Work, shards: Sequence[str], table: Moved, text: str) -> No
                 driver.execute(rows.insert_keys(work.move.id, table, text), ())
 
         work.again(write)
+
+
+def about_rows(work: Work, leg: Leg) -> int:
+    """About how many rows a leg has, by the engine's own estimate and the share of its buckets."""
+    owned = sum(work.catalog.map.shard_of(bucket) == leg.source for bucket in range(BUCKETS)) or 1
+    total = 0
+    for table in work.tables(leg):
+        share = 1.0 if table.pinned is not None else min(1.0, len(table.of(leg.buckets)) / owned)
+        total += int(share * _rows(work, leg.source, table.shape.name))
+    return total
+
+
+def _rows(work: Work, shard: str, table: str) -> int:
+    if work.shards.dialect is not MYSQL:
+        found = work.shards.rows(shard, f"SELECT COUNT(*) FROM {work.shards.dialect.quoted(table)}")
+    else:
+        sql = "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
+        found = work.shards.rows(shard, sql, (table,))
+    return int(found[0][0] or 0) if found else 0

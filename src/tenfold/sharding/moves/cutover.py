@@ -14,7 +14,8 @@ from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves import rows, verify
 from tenfold.sharding.moves.follow import Follower, locking
 from tenfold.sharding.moves.installing import set_fences
-from tenfold.sharding.moves.tables import Moved
+from tenfold.sharding.moves.record import spans
+from tenfold.sharding.moves.tables import Moved, listed
 from tenfold.sharding.moves.work import Work
 from tenfold.sharding.ports import Driver
 
@@ -27,7 +28,6 @@ FEW = 20
 """So many marks may be left when the fence goes up."""
 ATTEMPTS = 30
 MISMATCHES = 5
-_FENCE = "UPDATE tf_fence SET state = 'fenced', token = ? WHERE bucket = ? AND state = 'open'"
 
 
 class Cutover:
@@ -38,6 +38,8 @@ class Cutover:
         self._left = sorted(buckets)
         self._follower = Follower(work, giver, taker, tables, buckets)
         self._size = 4
+        self._on_mysql = work.shards.dialect is MYSQL
+        self._brief: Driver | None = None
 
     def run(self) -> None:
         """Give all of them. Raises MoveError where rows stay different, or transactions stay open."""
@@ -86,9 +88,10 @@ class Cutover:
         began_s = self.work.clock()
         bumped = False
         try:
-            for bucket in some:
+            # On InnoDB one transaction a bucket: who holds two may deadlock with a writer, who would be undone.
+            for each in ([bucket] for bucket in some) if self._on_mysql else [some]:
                 self.work.progress.step("cutover.fence")
-                self._fence(bucket)
+                self._fence(each)
             self._refuse_prepared()
             self.work.progress.step("cutover.drain")
             self._drain(some)
@@ -111,32 +114,39 @@ class Cutover:
             else:
                 lift(self.work, self.giver, some)
 
-    def _fence(self, bucket: int) -> None:
+    def _fence(self, some: Sequence[int]) -> None:
+        sql = (
+            f"UPDATE tf_fence SET state = 'fenced', token = {self.work.move.token:d}"
+            f" WHERE bucket IN ({listed(some)}) AND state = 'open'"
+        )
         for nth in range(3):
             try:
-                with self.work.shards.transaction(self.giver, self._fencing()) as driver:
-                    found = driver.execute(_FENCE, (self.work.move.token, bucket)).rowcount
+                self._be_brief()
+                with self.work.shards.transaction(self.giver, FENCE) as driver:
+                    found = driver.execute(sql, ()).rowcount
             except NodeDown:
                 raise
             except NodeError as error:
                 if nth == 2:
                     raise _Busy(str(error)) from error
                 continue
-            if found != 1:
+            if found != len(some):
                 raise MoveError(
-                    f"bucket {bucket} is not open on {self.giver}", hint="run `tenfold shard status`, then resume"
+                    f"buckets of {spans(some)} are not open on {self.giver}",
+                    hint="run `tenfold shard status`, then resume",
                 )
             return
 
-    def _fencing(self) -> str:
-        if self.work.shards.dialect is MYSQL:
-            driver: Driver = self.work.shards.at(self.giver, FENCE)
+    def _be_brief(self) -> None:
+        """All who write to the bucket queue up behind a fence that waits."""
+        driver = self.work.shards.at(self.giver, FENCE)
+        if self._on_mysql and driver is not self._brief:
             driver.execute("SET SESSION innodb_lock_wait_timeout = 1", ())
-        return FENCE
+            self._brief = driver
 
     def _refuse_prepared(self) -> None:
         """A prepared branch holds no lock on the fence, and may yet be committed."""
-        if self.work.shards.dialect is MYSQL:
+        if self._on_mysql:
             try:
                 found = self.work.shards.rows(self.giver, "XA RECOVER")
             except (StatementError, NodeError) as error:

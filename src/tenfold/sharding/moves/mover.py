@@ -9,9 +9,10 @@ from typing import Any
 from tenfold.errors import MoveError
 from tenfold.sharding.catalog import load
 from tenfold.sharding.moves.books import Books, end_ddl, shard_tokens, take_shards
+from tenfold.sharding.moves.catchup import catch_up
 from tenfold.sharding.moves.clean import clean, markers
 from tenfold.sharding.moves.connections import Shards
-from tenfold.sharding.moves.copy import Copier, copy_keys
+from tenfold.sharding.moves.copy import Copier, about_rows, copy_keys
 from tenfold.sharding.moves.cutover import Cutover, settle
 from tenfold.sharding.moves.follow import Follower
 from tenfold.sharding.moves.installing import check, create_tables, create_triggers, refuse_remains, set_fences
@@ -24,9 +25,6 @@ from tenfold.sharding.moves.work import Limits, Work
 from tenfold.sharding.view import Catalog
 from tenfold.topology.model import Topology
 
-SMALL = 200
-"""So many marks are little enough to begin with the cutover."""
-ROUNDS = 60
 ENDINGS = {"cancel": "cancelled", "undo": "undone", "finish": "moved"}
 
 
@@ -160,7 +158,7 @@ class Mover:
 
     def _copying(self, work: Work) -> tuple[str, dict[str, Any]]:
         throttle = self._throttle(work)
-        total = sum(_about(work, leg) for leg in work.move.legs)
+        total = sum(about_rows(work, leg) for leg in work.move.legs)
         done = 0
 
         def progress(count: int) -> None:
@@ -176,7 +174,7 @@ class Mover:
 
     def _following(self, work: Work) -> tuple[str, dict[str, Any]]:
         for leg in work.move.legs:
-            _catch_up(work, Follower(work, leg.source, leg.target, work.tables(leg), leg.buckets))
+            catch_up(work, Follower(work, leg.source, leg.target, work.tables(leg), leg.buckets))
         return "followed", {}
 
     def _cutting(self, work: Work) -> tuple[str, dict[str, Any]]:
@@ -199,8 +197,7 @@ class Mover:
             if back:
                 self.progress.step("return.fences")
                 set_fences(work, leg.source, back, "state = 'incoming'", "state = 'moved'")
-                follower = Follower(work, leg.target, leg.source, tables, back)
-                _catch_up(work, follower)
+                catch_up(work, Follower(work, leg.target, leg.source, tables, back))
                 Cutover(work, leg.target, leg.source, tables, back).run()
         _copy_maps(work)
         return "returned", {"markers": self._last_markers(work)}
@@ -245,42 +242,6 @@ def _refuse(catalog: Catalog, legs: Sequence[Leg]) -> None:
             seen.add(bucket)
             if catalog.map.shard_of(bucket) != leg.source:
                 raise MoveError(f"bucket {bucket} is not on {leg.source}", hint=hint)
-
-
-def _about(work: Work, leg: Leg) -> int:
-    """About how many rows a leg has, by the engine's own estimate and the share of its buckets."""
-    owned = sum(work.catalog.map.shard_of(bucket) == leg.source for bucket in range(4096)) or 1
-    total = 0
-    for table in work.tables(leg):
-        share = 1.0 if table.pinned is not None else min(1.0, len(table.of(leg.buckets)) / owned)
-        total += int(share * _rows(work, leg.source, table.shape.name))
-    return total
-
-
-def _rows(work: Work, shard: str, table: str) -> int:
-    if work.shards.dialect.quote_mark == '"':
-        found = work.shards.rows(shard, f"SELECT COUNT(*) FROM {work.shards.dialect.quoted(table)}")
-    else:
-        sql = "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
-        found = work.shards.rows(shard, sql, (table,))
-    return int(found[0][0] or 0) if found else 0
-
-
-def _catch_up(work: Work, follower: Follower) -> None:
-    """Follow until little is left. Raises MoveError where more is written than can be carried."""
-    last, growing = -1, 0
-    for _ in range(ROUNDS):
-        carried, _ = follower.round(follower.buckets)
-        left = follower.marks(follower.buckets)
-        work.say("following", carried=carried, left=left)
-        if left <= SMALL:
-            return
-        growing = growing + 1 if 0 <= last <= left else 0
-        last = left
-    raise MoveError(
-        f"more is written to {follower.giver} than can be carried to {follower.taker}",
-        hint="try when less is written: `tenfold shard resume`; or `tenfold shard cancel`",
-    )
 
 
 def _copy_maps(work: Work) -> None:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tenfold.sharding.moves.mover import Limits, Mover
 from tenfold.sharding.moves.phases import Phase
+from tenfold.sharding.moves.progress import Progress
 from tests.sharding.moves.mover.places import Kill, Killed, Place
 from tests.sharding.moves.mover.writers import Writer
 
@@ -38,6 +40,11 @@ def writing(place: Place, users: list[int], seed: int, count: int = 2) -> Iterat
         assert writer.done > 10
 
 
+def beside(place: Place, progress: Progress | None = None) -> Mover:
+    """A mover that waits as long as leases last, and for connections to be given up."""
+    return place.mover(progress, sleep=time.sleep, limits=Limits(grace_s=10.0))
+
+
 def wanted(writers: list[Writer], table: str) -> list[tuple[object, ...]]:
     """The rows that there must be."""
     return sorted((row for writer in writers for row in getattr(writer, table).values()), key=repr)
@@ -57,10 +64,10 @@ def test_no_acknowledged_write_is_lost_by_a_move(place: Place, ending: str, seed
     users = place.users(leg.buckets, 30) + place.users(rest, 5)
     random.Random(seed).shuffle(users)
     with writing(place, users, seed) as writers:
-        place.mover().begin([leg])
-        assert place.mover().run().phase is Phase.SERVING
+        beside(place).begin([leg])
+        assert beside(place).run().phase is Phase.SERVING
         time.sleep(0.1)
-        getattr(place.mover(), ending)()
+        getattr(beside(place), ending)()
     assert holds(place, writers) and not place.left_behind()
     assert sum(writer.refused for writer in writers), "no writer met a fence: the test shows nothing"
 
@@ -71,7 +78,7 @@ def test_a_mover_killed_again_and_again_loses_no_write(place: Place, seed: int) 
     leg = place.leg(count=20)
     users = place.users(leg.buckets, 30)
     with writing(place, users, seed) as writers:
-        place.mover().begin([leg])
+        beside(place).begin([leg])
         ending, undone = chance.choice(["finish", "undo"]), False
         for _ in range(12):
             move = place.active()
@@ -81,13 +88,13 @@ def test_a_mover_killed_again_and_again_loses_no_write(place: Place, seed: int) 
             try:
                 if move.phase is Phase.SERVING or (move.phase is Phase.CUTTING and chance.random() < 0.3):
                     undone = undone or move.phase is Phase.CUTTING
-                    getattr(place.mover(at), "undo" if undone else ending)()
+                    getattr(beside(place, at), "undo" if undone else ending)()
                 else:
-                    place.mover(at).run()
+                    beside(place, at).run()
             except Killed:
                 continue
         while (move := place.active()) is not None:
-            mover = place.mover()
+            mover = beside(place)
             _ = mover.finish() if move.phase is Phase.SERVING else mover.run()
     assert holds(place, writers) and not place.left_behind()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,8 @@ from tenfold.sharding.ports import Driver
 from tests.sharding.moves.mover.places import Place
 
 Row = tuple[Any, ...]
+LEASE_S = 0.1
+"""As `places` has it in the file."""
 
 
 class Away(Exception):
@@ -37,6 +40,7 @@ class Writer(threading.Thread):
         self._open: dict[str, Driver] = {}
         self._topology = place.site.topology()
         self._owners: dict[int, tuple[str, int]] = {}
+        self._learned_s, self._cleaning = float("-inf"), False
         self._next = 1_000_000 * (seed + 1)
 
     def run(self) -> None:
@@ -75,8 +79,20 @@ class Writer(threading.Thread):
         return self._open[shard]
 
     def _learn(self) -> None:
-        rows = self._at("shard_0").execute("SELECT bucket, shard, epoch FROM tf_bucket", ()).rows
+        """Renew the lease. Connections from before a clean-up are given up: the mover ends them."""
+        self._learned_s = time.monotonic()
+        catalog = self._at("shard_0")
+        cleaning = bool(catalog.execute("SELECT 1 FROM tf_move WHERE phase = 'cleaning'", ()).rows)
+        rows = catalog.execute("SELECT bucket, shard, epoch FROM tf_bucket", ()).rows
         self._owners = {bucket: (shard, epoch) for bucket, shard, epoch in rows}
+        if cleaning and not self._cleaning:
+            while self._open:
+                self._open.popitem()[1].close()
+        self._cleaning = cleaning
+
+    def _check_lease(self) -> None:
+        if time.monotonic() - self._learned_s > LEASE_S:
+            raise Away
 
     def _write(self, users: Sequence[int], *statements: tuple[str, Row]) -> list[int]:
         """Statements in one transaction on the shard of these users → rows that each changed."""
@@ -88,6 +104,7 @@ class Writer(threading.Thread):
         driver = self._at(shard)
         try:
             driver.begin()
+            self._check_lease()
             counts = [driver.execute(sql, values).rowcount for sql, values in statements]
             if 0 in counts or len(users) > 1:
                 self._look(driver, buckets)
