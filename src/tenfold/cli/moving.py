@@ -144,7 +144,7 @@ def moving(
 
 def ending(move: Move) -> str:
     """What has become of a move, and what to do next."""
-    from tenfold.sharding.moves.moving import NEXT_STEP
+    from tenfold.sharding.moves.wording import NEXT_STEP
 
     if move.phase.value != "done":
         return NEXT_STEP[move.phase]

@@ -29,7 +29,8 @@ def status(run: Invocation) -> int:
     from tenfold.sharding.engine.status import status as look
 
     found = look(run.topology())
-    run.result({"shards": [one.as_json() for one in found.shards], "epoch": found.epoch, "bucket_skew": found.skew})
+    run.result({"shards": [one.as_json() for one in found.shards], "epoch": found.epoch, "bucket_skew": found.skew,
+                "move": found.move or None})  # fmt: skip
     for line in lines(found):
         run.say(line)
     failures = [one.failure for one in found.shards if one.failure is not None]
@@ -43,7 +44,12 @@ def lines(found: Status) -> list[str]:
     rows = [COLUMNS, *(_cells(one) for one in found.shards)]
     # What nobody has (SQLite has no connections and no replicas) is left out.
     kept = [n for n in range(len(COLUMNS)) if any(row[n] != UNKNOWN for row in rows[1:])]
-    told = [*table([tuple(row[n] for n in kept) for row in rows]), "", _totals(found)]
+    told = [
+        *table([tuple(row[n] for n in kept) for row in rows]),
+        "",
+        _totals(found),
+        *([found.move] if found.move else []),
+    ]
     for one in found.shards:
         if one.failure is not None:
             told += [f"error: {one.failure}", *([f"Try: {one.failure.hint}"] if one.failure.hint else [])]

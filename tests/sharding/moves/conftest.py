@@ -17,9 +17,10 @@ USERS = 60
 LEASE = "lease_s = 0.1"
 
 
-def filled(site: Site) -> Site:
+def filled(site: Site, weights: dict[str, int] | None = None) -> Site:
     """The site with users and deposits on all shards, posts on the last, two currencies everywhere."""
-    site.write(settings=LEASE)
+    shards = {name: f"{site.shard_line(name)}, weight = {(weights or {}).get(name, 1)}" for name in site.shards}
+    site.write(shards=shards, settings=LEASE)
     with site.set_up(Indexed if site.engine == "sqlite" else MARIADB_SCHEMA).connect() as db:
         for user in range(1, USERS + 1):
             db.execute("INSERT INTO users (id, email) VALUES (?, ?)", (user, f"u{user}@example.org"))

@@ -19,6 +19,8 @@ from tenfold.sharding.dialects import SQLITE
 from tenfold.sharding.engine.asking import LIMIT_S, ask_all
 from tenfold.sharding.engine.sqlite import sqlite_path
 from tenfold.sharding.keys import BUCKETS
+from tenfold.sharding.moves.record import ACTIVE, move_of
+from tenfold.sharding.moves.wording import sentence
 from tenfold.sharding.ports import Driver, Reply
 from tenfold.sharding.requirements import product
 from tenfold.sharding.shapes import OWN_PREFIX
@@ -69,11 +71,12 @@ class ShardStatus:
 @dataclass(slots=True)
 class Status:
     """All shards in the file's order. epoch None: no shard has a bucket map. skew: most buckets of a shard by its fair
-    share; 1 is even."""
+    share; 1 is even. move: what is under way, in a sentence; "" for nothing, or where the catalog does not answer."""
 
     shards: list[ShardStatus] = field(default_factory=list)
     epoch: int | None = None
     skew: float | None = None
+    move: str = ""
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class _Copy:
     epoch: int | None
     newest: int
     owned: Mapping[str, int]
+    move: str = ""
 
 
 def status(topology: Topology, limit_s: float = LIMIT_S) -> Status:
@@ -108,6 +112,8 @@ def status(topology: Topology, limit_s: float = LIMIT_S) -> Status:
         found.shards.append(seen)
         if copy is not None:
             copies[shard] = copy
+    if topology.catalog_shard in copies:
+        found.move = copies[topology.catalog_shard].move
     _share_out(found, topology, copies)
     return found
 
@@ -150,7 +156,10 @@ def _copy(driver: Driver) -> _Copy | None:
     with suppress(StatementError):
         settings = dict(driver.execute(SETTINGS, ()).rows)
     epoch = int(settings["epoch"]) if "epoch" in settings else None
-    return _Copy(epoch, max(int(row[2]) for row in rows), {row[0]: int(row[1]) for row in rows}) if rows else None
+    move = ""
+    with suppress(StatementError):
+        move = "; ".join(sentence(move_of(row)) for row in driver.execute(ACTIVE, ()).rows)
+    return _Copy(epoch, max(int(row[2]) for row in rows), {row[0]: int(row[1]) for row in rows}, move) if rows else None
 
 
 def _look_at_file(driver: Driver, path: Path, seen: ShardStatus) -> None:

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tenfold.errors import MoveError, NodeDown, PlatformError, StatementError
 from tenfold.sharding.catalog import (
@@ -29,13 +28,10 @@ from tenfold.sharding.catalog import (
     on_every_shard,
     read_identity,
 )
-from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.engine.sqlite import SqliteDriver, sqlite_path
 from tenfold.sharding.fences import COPY, FENCE, fence_row
-from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.layout import Grouped, Layout, Referenced, layout_of
 from tenfold.sharding.moves.books import Books, end_ddl, shard_tokens, take_shards
-from tenfold.sharding.moves.codec import row_text
 from tenfold.sharding.moves.connections import Shards
 from tenfold.sharding.moves.creating import create_like, has_table, is_empty
 from tenfold.sharding.moves.installing import _define as define
@@ -43,15 +39,20 @@ from tenfold.sharding.moves.installing import drop_triggers, installed, set_fenc
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.progress import Progress
 from tenfold.sharding.moves.record import REFERENCE
-from tenfold.sharding.moves.tables import Moved, trigger_name
+from tenfold.sharding.moves.referencing import (
+    compare_rows,
+    copy_rows,
+    reference_entry,
+    reference_tables,
+    refusal,
+)
+from tenfold.sharding.moves.tables import trigger_name
 from tenfold.sharding.moves.work import Limits, Work
 from tenfold.sharding.schema import read_shape
 from tenfold.sharding.schemarules import drift
 from tenfold.topology.model import Engine, Topology
 
 JOINED, LEFT, CANCELLED = "joined", "left", "cancelled"
-_ROWS = 500
-_WRITES = {"i": "INSERT", "u": "UPDATE", "d": "DELETE"}
 
 
 class Joining:
@@ -199,7 +200,9 @@ class Joining:
         take_shards(self._shards, [shard], work.move.token)
         self.progress.step("join.map")
         rows = self._shards.rows(self.catalog, "SELECT bucket, shard, epoch FROM tf_bucket ORDER BY bucket")
-        fences = [fence_row(shard, *row) for row in [*[row for row in rows if row[0] != REFERENCE], _reference(rows)]]
+        fences = [
+            fence_row(shard, *row) for row in [*[row for row in rows if row[0] != REFERENCE], reference_entry(rows)]
+        ]
         with self._shards.transaction(shard) as driver:
             driver.execute("DELETE FROM tf_bucket", ())
             driver.execute("DELETE FROM tf_fence", ())
@@ -245,13 +248,13 @@ class Joining:
         """Nobody writes reference rows any more: who has begun ends first."""
         for shard in self._members():
             there = {(number, event) for _, number, event in installed(work, shard).values()}
-            for table in self._reference(shard):
+            for table in reference_tables(self._shards, self._layout(), shard):
                 for event in ("bi", "bu", "bd"):
                     if (table.number, event) not in there:
                         name = trigger_name(work.move.token, table.number, event)
                         self._books.note(work.move, shard, [name])
                         self.progress.step("join.trigger")
-                        define(work, shard, _refusal(table, name, event))
+                        define(work, shard, refusal(table, name, event))
             self.progress.step("join.fence")
             set_fences(work, shard, [REFERENCE], "state = 'fenced'")
         work.move = self._books.record(replace(work.move, phase=Phase.COPYING))
@@ -260,10 +263,10 @@ class Joining:
         shard, leaves = work.move.detail["joins"], work.move.detail.get("leaves")
         members = self._members()
         if not leaves:
-            for table in self._reference(members[0]):
-                self._compare_members(table, members)
+            for table in reference_tables(self._shards, self._layout(), members[0]):
+                compare_rows(self._shards, table, members)
                 self.progress.step("join.copy")
-                self._copy(work, table, members[0], shard)
+                copy_rows(work, table, members[0], shard)
         self.progress.step("join.members")
         detail = work.move.detail | {"result": LEFT if leaves else JOINED}
         with self._books.changing(work.move) as driver:
@@ -281,39 +284,13 @@ class Joining:
             )
         work.move = replace(work.move, phase=Phase.CLEANING, detail=detail)
 
-    def _copy(self, work: Work, table: Moved, source: str, target: str) -> None:
-        rows = [str(text) for (text,) in self._shards.rows(source, f"SELECT {row_text(table)} FROM {table.name}")]
-        columns = ", ".join(map(table.quoted, table.stored))
-        with self._shards.transaction(target) as driver:
-            driver.execute(f"DELETE FROM {table.name}", ())
-            for start in range(0, len(rows), _ROWS):
-                driver.execute(
-                    f"INSERT INTO {table.name} ({columns}) VALUES {','.join(rows[start : start + _ROWS])}", ()
-                )
-        self.progress.rows(len(rows), len(rows))
-        work.say("reference", table=table.shape.name, rows=len(rows))
-        self._compare_members(table, [source, target])
-
-    def _compare_members(self, table: Moved, shards: list[str]) -> None:
-        first, *others = shards
-        sql = f"SELECT {row_text(table)} FROM {table.name}"
-        rows = sorted(str(text) for (text,) in self._shards.rows(first, sql))
-        for shard in others:
-            theirs = sorted(str(text) for (text,) in self._shards.rows(shard, sql))
-            if theirs != rows:
-                raise MoveError(
-                    f"{table.shape.name} does not hold the same rows on {first} ({len(rows)}) and {shard} "
-                    f"({len(theirs)})",
-                    hint="a writer died between two commits: make them the same, then `tenfold shard resume`",
-                )
-
     def _cleaning(self, work: Work) -> None:
         shard, result = work.move.detail["joins"], work.move.detail["result"]
         members = self._members()
         self.progress.step("join.lease")
         work.wait_leases()
         rows = self._shards.rows(self.catalog, "SELECT bucket, shard, epoch FROM tf_bucket ORDER BY bucket")
-        epoch = _reference(rows)[2]
+        epoch = reference_entry(rows)[2]
         for one in members:
             self.progress.step("join.open")
             set_fences(work, one, [REFERENCE], f"state = 'open', epoch = {epoch:d}")
@@ -323,7 +300,7 @@ class Joining:
             if one != self.catalog:
                 with self._shards.transaction(one) as driver:
                     driver.execute("DELETE FROM tf_bucket WHERE bucket = ?", (REFERENCE,))
-                    driver.execute(COPY, _reference(rows))
+                    driver.execute(COPY, reference_entry(rows))
         if result == CANCELLED and not work.move.detail.get("leaves"):
             self._remove(work, shard)
         elif result == LEFT:
@@ -363,42 +340,6 @@ class Joining:
 
     def _layout(self) -> Layout:
         return layout_of(self.topology.database, self.catalog, tuple(self._members()))
-
-    def _reference(self, shard: str) -> list[Moved]:
-        """The reference tables that a shard has, with the number under which REFERENCE is fenced."""
-        layout = self._layout()
-        names = sorted(name for name, placed in layout.tables.items() if isinstance(placed, Referenced))
-        found = []
-        for number, name in enumerate(names):
-            shape = self._shards.ask(read_shape(shard, layout.tables[name].table, layout.dialect))
-            if shape is not None:
-                found.append(Moved(number, shape, "", pinned=REFERENCE))
-        return found
-
-
-def _reference(rows: list[tuple[Any, ...]]) -> tuple[int, str, int]:
-    """The entry of REFERENCE in a map; one that no shard ever joined has none."""
-    return next(((REFERENCE, "", int(row[2])) for row in rows[BUCKETS:] if row[0] == REFERENCE), (REFERENCE, "", 1))
-
-
-def _refusal(table: Moved, name: str, event: str) -> str:
-    """CREATE TRIGGER that refuses writes to a reference table unless the fence is open."""
-    head = f"CREATE TRIGGER {name} BEFORE {_WRITES[event[1]]} ON {table.name} FOR EACH ROW"
-    if table.dialect is not MYSQL:
-        return (
-            f"{head} WHEN tf_mover() = 0 BEGIN SELECT RAISE(ABORT, 'tf_fence') FROM tf_fence"
-            f" WHERE bucket = {REFERENCE} AND state <> 'open'; END"
-        )
-    return f"""{head}
-BEGIN
-  DECLARE tf_s VARCHAR(10);
-  IF @tf_mover IS NULL THEN
-    SELECT state INTO tf_s FROM tf_fence WHERE bucket = {REFERENCE} LOCK IN SHARE MODE;
-    IF COALESCE(tf_s, 'absent') <> 'open' THEN
-      SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'tf_fence {REFERENCE} fenced';
-    END IF;
-  END IF;
-END"""
 
 
 def joinable(topology: Topology, shard: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from tenfold.errors import MoveError
 from tenfold.sharding.catalog import MEMBERS, load
 from tenfold.sharding.engine.status import status
-from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.layout import Pinned
 from tenfold.sharding.moves.books import Books
 from tenfold.sharding.moves.connections import Shards
@@ -21,6 +20,7 @@ from tenfold.sharding.moves.progress import Progress
 from tenfold.sharding.moves.proposal import Proposal
 from tenfold.sharding.moves.record import ACTIVE, REFERENCE, Move, move_of
 from tenfold.sharding.moves.survey import leaving, survey
+from tenfold.sharding.moves.wording import sentence
 from tenfold.sharding.moves.work import Limits
 from tenfold.topology.model import Topology
 
@@ -225,24 +225,4 @@ def refuse(obstacles: tuple[Obstacle, ...] | list[Obstacle]) -> None:
 def state_of(topology: Topology) -> str:
     """What is under way, in a sentence, and what to do with it."""
     move = latest(topology)
-    if move is None or move.phase is Phase.DONE:
-        return "no move is under way"
-    if move.detail.get("joins"):
-        word = "leaving" if move.detail.get("leaves") else "joining"
-        return f"{move.detail['joins']} is {word}: `tenfold shard resume` goes on, `tenfold shard cancel` takes it back"
-    buckets = sum(bucket < BUCKETS for leg in move.legs for bucket in leg.buckets)
-    said = f"move {move.id} of {buckets:,} buckets is {move.phase}"
-    return f"{said}: {NEXT_STEP[move.phase]}"
-
-
-NEXT_STEP = {
-    **dict.fromkeys(
-        (Phase.ANNOUNCED, Phase.CAPTURING, Phase.COPYING, Phase.FOLLOWING),
-        "nothing has moved yet; `tenfold shard resume` goes on, `tenfold shard cancel` deletes the copies",
-    ),
-    Phase.CUTTING: "some buckets have moved; `tenfold shard resume` goes on, `tenfold shard undo` carries them back",
-    Phase.SERVING: "the rows are served from their new shards; `tenfold shard finish` deletes what is left on the old "
-    "ones, `tenfold shard undo` carries them back",
-    Phase.RETURNING: "it is on its way back; `tenfold shard resume` goes on",
-    Phase.CLEANING: "remains are deleted; `tenfold shard resume` goes on",
-}
+    return sentence(move) if move is not None and move.phase is not Phase.DONE else "no move is under way"

@@ -138,6 +138,14 @@ def table_obstacles(
                 f"{shape.name} has the trigger {trigger} on {shard}: it would fire again for every row that is copied",
                 f"DROP TRIGGER {shape.dialect.quoted(trigger)}, and create it again after `tenfold shard finish`",
             )
+        for index in shape.indexes:
+            # What a REPLACE deletes because of it, SQLite tells no trigger; moves/sqlitecapture.py looks for it itself.
+            if shape.dialect is not MYSQL and index.unique and not any(index.columns):
+                yield Obstacle(
+                    f"{shape.name} has the unique index {index.name} over an expression or with a collation: what a "
+                    "REPLACE deletes because of it would be lost",
+                    f"DROP INDEX {shape.dialect.quoted(index.name)}, or write the column's collation as BINARY",
+                )
         unknown = unwritable(Moved(0, shape, "", pinned=numbers.get(name, 0)))
         if unknown:
             yield Obstacle(
