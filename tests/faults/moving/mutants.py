@@ -1,0 +1,55 @@
+"""Routers with a rule taken out, to see that the runs would notice. Edge."""
+
+from __future__ import annotations
+
+from tenfold.sharding.lease import Lease
+from tenfold.sharding.ports import Steps
+from tenfold.sharding.vetting import Vetting
+from tenfold.sharding.view import Catalog
+
+
+def none() -> None:
+    """A router as it is."""
+
+
+def _believed(*_: object, **__: object) -> Steps[None]:
+    return
+    yield
+
+
+def never_asks_fences() -> None:
+    """Reads, zero-row writes and commits are believed."""
+    Vetting._vet = _believed  # type: ignore[method-assign]
+
+
+def believes_reads() -> None:
+    """What was read is believed, wherever it was."""
+    Vetting._check_reads = _believed  # type: ignore[method-assign]
+
+
+def believes_writes() -> None:
+    """A write that found no row, or that touches several buckets, is believed; reads are not."""
+    kept, checking = Vetting._vet, Vetting._check_reads
+
+    def check_reads(self: Vetting) -> Steps[None]:
+        Vetting._vet = kept  # type: ignore[method-assign]
+        try:
+            yield from checking(self)
+        finally:
+            Vetting._vet = _believed  # type: ignore[method-assign]
+
+    Vetting._check_reads = check_reads  # type: ignore[method-assign]
+    Vetting._vet = _believed  # type: ignore[method-assign]
+
+
+def trusts_for_ever() -> None:
+    """A lease never runs out."""
+    Lease.holds = lambda *_: True  # type: ignore[method-assign]
+
+
+def hides_nothing() -> None:
+    """Scatters see copies and remains."""
+    Catalog.hidden_on = Catalog.foreign_to = lambda *_: frozenset()  # type: ignore[method-assign]
+
+
+RULES = (never_asks_fences, believes_reads, believes_writes, trusts_for_ever, hides_nothing)
