@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -13,9 +14,9 @@ from tenfold.sharding.hiding import Hiding
 from tenfold.sharding.layout import Grouped, GroupTable, Layout
 from tenfold.sharding.lease import Lease
 from tenfold.sharding.plan import Plan
-from tenfold.sharding.ports import Params, Pause, Reply, Steps
+from tenfold.sharding.ports import Params, Pause, Reply, Send, Steps
 from tenfold.sharding.reserve import Transaction
-from tenfold.sharding.vetting import Vetting
+from tenfold.sharding.vetting import FENCES, Vetting
 from tenfold.sharding.view import Catalog
 from tenfold.topology.model import Topology
 
@@ -156,12 +157,20 @@ class Guard:
         try:
             yield from self.poll()
         except TenfoldError:
-            # Without the catalog the shards' own fences lead on: to where a bucket has gone, and since when.
-            if error.bucket is not None and error.to in self.layout.shards:
-                known = self.catalog.map
-                if known.since(error.bucket) < error.epoch:
-                    self.use(self.catalog.led_on(error.bucket, error.to, error.epoch))
+            if error.bucket is not None:
+                yield from self._led_on(error.bucket, error.to, error.epoch)
         return self.catalog is not before
+
+    def _led_on(self, bucket: int, to: str, epoch: int) -> Steps[None]:
+        """Without the catalog the shards' own fences lead on: to where a bucket has gone, and since when."""
+        known = self.catalog.map
+        if not to:  # a trigger has refused the write, and says no more than that
+            with suppress(TenfoldError):
+                fence = Send(known.shard_of(bucket), f"{FENCES} WHERE bucket = ?", (bucket,), aside=True)
+                for _, state, since, pointer in (yield fence).rows:
+                    to, epoch = (pointer if state == "moved" else ""), since
+        if to in self.layout.shards and known.since(bucket) < epoch:
+            self.use(self.catalog.led_on(bucket, to, epoch))
 
     def _known(self, table: str) -> GroupTable | None:
         placed = self.layout.tables.get(table)
