@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -152,6 +153,20 @@ def test_what_cannot_be_meant_is_refused_before_anything_begins(on_files: Site, 
     assert on_files.look("shard_0", "SELECT * FROM tf_move") == []
 
 
+def test_a_process_whose_file_lacks_the_new_shard_holds_it_up(on_files: Site, tenfold: Command) -> None:
+    values = ("1" * 32, 2, "web2", 77, "shard_0,shard_1,shard_2", time.time(), time.time())
+    with widened(on_files) as site, package.connect(on_files.file) as db:
+        # One that reads the file here knows it; one on another machine may have another file.
+        site.look("shard_0", "INSERT INTO tf_router VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        code, _, err = tenfold(site, "shard", "add", "shard_3")
+        assert code == 1 and "error: process 77 on web2 does not know shard_3; start it again" in err
+        assert err.count("does not know") == 1 and site.look("shard_0", "SELECT * FROM tf_move") == []
+        site.look("shard_0", "DELETE FROM tf_router WHERE pid = 77")
+        assert tenfold(site, "shard", "add", "shard_3")[0] == 0
+        db.execute("INSERT INTO currencies VALUES ('EUR', 2)")
+    assert on_files.look("shard_3", "SELECT COUNT(*) FROM currencies") == [(3,)]
+
+
 def test_without_an_answer_nothing_moves(four_files: Site, tenfold: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
@@ -216,14 +231,18 @@ def test_a_bar_tells_share_rate_and_time_left() -> None:
 def test_lines_are_told_now_and_then_and_objects_of_json_more_often(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    times: Iterator[float] = iter([0.0, 1.0, 2.0, 6.0, 7.0])
+    times: Iterator[float] = iter([0.0, 1.0, 2.0, 6.0, 7.0, 7.0])
     telling = Telling(Invocation(tmp_path), clock=lambda: next(times) + 100)
-    for done in (0, 100, 200, 600, 700):
+    for done in (0, 100, 200, 600, 690):
         telling.rows(done, 700)
+    telling.say({"event": "phase", "phase": "following"})
     assert capsys.readouterr().out.splitlines() == [
-        "    0%  0 of 700 rows  0/s", "   86%  600 of 700 rows  100/s  1 s left", "  100%  700 of 700 rows  100/s"
+        "   86%  600 of 700 rows  100/s  1 s left", "  100%  690 of 690 rows  99/s",
+        "following: what has changed meanwhile",
     ]  # fmt: skip
-    telling = Telling(Invocation(tmp_path, json=True), clock=lambda: 100.0)
+    clock = iter([100.0, 101.0])
+    telling = Telling(Invocation(tmp_path, json=True), clock=lambda: next(clock))
+    telling.rows(0, 10)
     telling.rows(5, 10)
     told = json.loads(capsys.readouterr().out)
-    assert told == {"event": "rows", "done": 5, "total": 10, "rate": 0, "left_s": None}
+    assert told == {"event": "rows", "done": 5, "total": 10, "rate": 5, "left_s": 1.0}

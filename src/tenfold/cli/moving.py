@@ -50,6 +50,7 @@ class Telling:
         self._run, self._clock = run, clock
         self._bar = sys.stderr.isatty() and not (run.json or run.quiet)
         self._began_s: float | None = None
+        self._first = self._last = 0
         self._told_s = 0.0
         self._drawn = False
 
@@ -60,11 +61,15 @@ class Telling:
         """Rows were copied."""
         now_s = self._clock()
         if self._began_s is None:
-            self._began_s, self._first = now_s, done
-        if now_s - self._told_s < (DRAW_S if self._bar else JSON_S if self._run.json else LINE_S) and done < total:
-            return
+            self._began_s, self._first, self._told_s = now_s, done, now_s
+        self._last = done
+        if now_s - self._told_s >= (DRAW_S if self._bar else JSON_S if self._run.json else LINE_S):
+            self._tell(now_s, done, total)
+
+    def _tell(self, now_s: float, done: int, total: int) -> None:
         self._told_s = now_s
-        rate = (done - self._first) / max(now_s - self._began_s, 1e-3)
+        began_s = now_s if self._began_s is None else self._began_s
+        rate = (done - self._first) / max(now_s - began_s, 1e-3)
         left_s = (total - done) / rate if rate > 0 else None
         if self._run.json:
             self._run.result({"event": "rows", "done": done, "total": total, "rate": round(rate), "left_s": left_s})
@@ -79,6 +84,9 @@ class Telling:
             self._run.result(event)
             return
         if event["event"] == "phase":
+            if self._began_s is not None:
+                # How many there were is an estimate until all of them are there.
+                self._tell(self._clock(), self._last, self._last)
             self.end()
             self._began_s = None
             self._run.say(PHASES.get(event["phase"], event["phase"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,12 @@ class Moving:
         joining = Joining(self.topology, self.progress)
         try:
             joining.open_database(shard)
-            refuse(self.before_adding(shard))
+            found = self.before_adding(shard)
+            if found:
+                # A process reads the file again with each of its leases: it may be about to learn of the shard.
+                time.sleep(2 * self.topology.database.lease_s)
+                found = self.before_adding(shard)
+            refuse(found)
             joining.join(shard)
         finally:
             joining.close()

@@ -38,7 +38,6 @@ def copy_rows(work: Work, table: Moved, source: str, target: str) -> None:
         driver.execute(f"DELETE FROM {table.name}", ())
         for start in range(0, len(rows), _ROWS):
             driver.execute(f"INSERT INTO {table.name} ({columns}) VALUES {','.join(rows[start : start + _ROWS])}", ())
-    work.progress.rows(len(rows), len(rows))
     work.say("reference", table=table.shape.name, rows=len(rows))
     compare_rows(work.shards, table, [source, target])
 
