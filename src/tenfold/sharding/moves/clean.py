@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from tenfold.errors import StatementError
@@ -152,13 +153,12 @@ def _tables(work: Work, shard: str) -> set[str]:
 
 def _drop_tables(work: Work, shard: str) -> None:
     """What the ledger says of this move; struck off once it has gone."""
-    mine = tuple(f"tf_{letter}{work.move.id}" for letter in "dkp")
     noted = work.books.noted(shard)
-    for name in noted:
-        if name.partition("_")[2].partition("_")[0] in {each.removeprefix("tf_") for each in mine}:
-            work.progress.step("clean.table")
-            with defining(work.shards, shard) as driver:
+    tables = [name for name in noted if re.fullmatch(rf"tf_(p{work.move.id:d}|[dk]{work.move.id:d}_[0-9]+)", name)]
+    work.progress.step("clean.tables")
+    if tables:
+        with defining(work.shards, shard) as driver:
+            for name in tables:
                 driver.execute(f"DROP TABLE IF EXISTS {work.shards.dialect.quoted(name)}", ())
-            work.books.strike(work.move, shard, [name])
     left = installed(work, shard)
-    work.books.strike(work.move, shard, [name for name in noted if ours(name) and name not in left])
+    work.books.strike(work.move, shard, [*tables, *(name for name in noted if ours(name) and name not in left)])

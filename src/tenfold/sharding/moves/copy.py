@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
 from tenfold.errors import ConstraintError, MoveError, StatementError
 from tenfold.sharding.dialects import MYSQL
@@ -21,8 +22,8 @@ FIRST_ROWS, MOST_ROWS = 500, 20_000
 LONGEST = {True: 1_000_000, False: 400_000}
 """Bytes of a statement, by whether it is for MySQL: SQLite takes a million, and a chunk may be larger than the last."""
 KEYS = 5_000
-READING = "reading"
-"""The purpose of the connection that reads ahead."""
+READING, KEYING = "reading", "keying"
+"""The purposes of the connections that read ahead, and that note keys beside the copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,32 +171,43 @@ class _TooLong(Exception):
     """The server made a text of fewer rows than there were, or it took no statement of that length."""
 
 
-def copy_keys(work: Work, leg: Leg, table: Moved) -> None:
+def copy_table(work: Work, leg: Leg, table: Moved, throttle: Throttle, progress: Callable[[int], None]) -> None:
+    """A table's rows and, beside them, its shard keys."""
+    stop = Event()
+    work.progress.step("copy.keys")
+    with ThreadPoolExecutor(1) as aside:
+        keys = aside.submit(_copy_keys, work, leg, table, stop.is_set)
+        try:
+            Copier(work, leg, table, throttle, progress).run()
+            keys.result()
+        finally:
+            stop.set()
+
+
+def _copy_keys(work: Work, leg: Leg, table: Moved, ended: Callable[[], bool]) -> None:
     """Note the shard keys of the leg's buckets on both ends; those of rows written later, the triggers add."""
-    if not table.key:
-        return
     position = ""
-    while True:
+    source = work.shards.at(leg.source, KEYING) if table.key else None
+    while source is not None and not ended():
         for sql in rows.key_boundary(table, position, KEYS):
-            found = work.shards.rows(leg.source, sql)
+            found = source.execute(sql, ()).rows
             if found:
                 break
         else:
             return
         end = str(found[0][0])
-        count, text = work.shards.rows(leg.source, rows.read_keys(table, position, end, leg.buckets))[0]
+        count, text = source.execute(rows.read_keys(table, position, end, leg.buckets), ()).rows[0]
         if count:
-            work.progress.step("copy.keys")
-            write_keys(work, (leg.source, leg.target), table, text)
+            write_keys(work, (leg.source, leg.target), table, text, KEYING)
         position = end
 
 
-def write_keys(work: Work, shards: Sequence[str], table: Moved, text: str) -> None:
-    """Note shard keys, "(bucket,key),…", on shards."""
+def write_keys(work: Work, shards: Sequence[str], table: Moved, text: str, purpose: str = "") -> None:
+    """Note shard keys, "(bucket,key),…", on shards. purpose: of the connections."""
     for shard in shards:
 
         def write(shard: str = shard) -> None:
-            with work.shards.transaction(shard) as driver:
+            with work.shards.transaction(shard, purpose) as driver:
                 driver.execute(rows.insert_keys(work.move.id, table, text), ())
 
         work.again(write)

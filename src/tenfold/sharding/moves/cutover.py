@@ -21,9 +21,10 @@ from tenfold.sharding.ports import Driver
 
 FENCE = "fence"
 """The purpose of the connection on which a fence is raised: it waits for a lock only briefly."""
-PAUSE_S = 0.03
-"""How long writers of a set of buckets should wait at most; sets are made larger or smaller by it."""
-MOST_BUCKETS = 64
+COMPARE_S = 0.02
+"""How long to compare a set of buckets should take: sets are made larger or smaller by it. The rest of a pause is
+commits, which are as many for one bucket as for all."""
+MOST_BUCKETS = 256
 FEW = 20
 """So many marks may be left when the fence goes up."""
 ATTEMPTS = 30
@@ -37,7 +38,7 @@ class Cutover:
         self.work, self.giver, self.taker, self.tables = work, giver, taker, tables
         self._left = sorted(buckets)
         self._follower = Follower(work, giver, taker, tables, buckets)
-        self._size = 4
+        self._size, self._compare_s = 4, 0.0
         self._on_mysql = work.shards.dialect is MYSQL
         self._brief: Driver | None = None
 
@@ -65,7 +66,7 @@ class Cutover:
                 mismatches += 1
                 self._repair(some, error.tables, mismatches)
                 continue
-            self._adapt(paused_s, len(some))
+            self._adapt(len(some))
             self.work.say("cut over", buckets=len(some), pause_ms=round(paused_s * 1000, 1))
             return
         raise MoveError(
@@ -73,9 +74,10 @@ class Cutover:
             hint="end what has been open for long, then `tenfold shard resume`",
         )
 
-    def _adapt(self, paused_s: float, count: int) -> None:
-        wished = int(count * PAUSE_S / max(paused_s, 0.001))
-        self._size = max(1, min(wished, 2 * self._size, MOST_BUCKETS))
+    def _adapt(self, count: int) -> None:
+        wished = int(count * COMPARE_S / max(self._compare_s, 0.001))
+        # One slow answer does not make all that follow small, and one quick one does not make them large.
+        self._size = max(1, self._size // 2, min(wished, 2 * self._size, MOST_BUCKETS))
 
     def _prepare(self, some: Sequence[int]) -> None:
         """Leave little to do under the fence."""
@@ -88,10 +90,7 @@ class Cutover:
         began_s = self.work.clock()
         bumped = False
         try:
-            # On InnoDB one transaction a bucket: who holds two may deadlock with a writer, who would be undone.
-            for each in ([bucket] for bucket in some) if self._on_mysql else [some]:
-                self.work.progress.step("cutover.fence")
-                self._fence(each)
+            self._fence_all(some)
             self._refuse_prepared()
             self.work.progress.step("cutover.drain")
             self._drain(some)
@@ -113,6 +112,35 @@ class Cutover:
                 settle(self.work, self.giver, self.taker, some)
             else:
                 lift(self.work, self.giver, some)
+
+    def _fence_all(self, some: Sequence[int]) -> None:
+        if not self._on_mysql:
+            self.work.progress.step("cutover.fence")
+            self._fence(some)
+            return
+        self.work.progress.step("cutover.fence")
+        quiet = self._fence_quiet(some)
+        # One transaction a bucket: who holds one and waits for another may deadlock with a writer, who is then undone.
+        for bucket in some:
+            if bucket not in quiet:
+                self.work.progress.step("cutover.fence")
+                self._fence([bucket])
+
+    def _fence_quiet(self, some: Sequence[int]) -> frozenset[int]:
+        """Fence all that nobody is writing to at this moment, in one transaction that never waits → which they are."""
+        where = f"WHERE bucket IN ({listed(some)}) AND state = 'open'"
+        self._be_brief()
+        try:
+            with self.work.shards.transaction(self.giver, FENCE) as driver:
+                found = driver.execute(f"SELECT bucket FROM tf_fence {where} FOR UPDATE SKIP LOCKED", ()).rows
+                quiet = frozenset(int(row[0]) for row in found)
+                sql = f"UPDATE tf_fence SET state = 'fenced', token = {self.work.move.token:d}"
+                driver.execute(f"{sql} WHERE bucket IN ({listed(sorted(quiet))})", ())
+        except NodeDown:
+            raise
+        except NodeError as error:
+            raise _Busy(str(error)) from error
+        return quiet
 
     def _fence(self, some: Sequence[int]) -> None:
         sql = (
@@ -165,7 +193,7 @@ class Cutover:
             raise _Busy(str(error)) from error
 
     def _compare(self, some: Sequence[int]) -> None:
-        lock = locking(self.work)
+        lock, began_s = locking(self.work), self.work.clock()
         try:
             differing = verify.equal(
                 self.work.shards, self.work.move.id, self.giver, self.taker, self.tables, some, lock
@@ -174,6 +202,7 @@ class Cutover:
             raise
         except NodeError as error:
             raise _Busy(str(error)) from error
+        self._compare_s = self.work.clock() - began_s
         if differing:
             raise _Differs(differing)
 

@@ -80,8 +80,8 @@ def create_tables(work: Work, shard: str, tables: Collection[Moved], *, position
     indexes = chain.from_iterable(mark_indexes(move, table) for table in tables)
     work.books.note(work.move, shard, created)
     work.progress.step("capture.tables")
-    for statement in [*created.values(), *indexes]:
-        with defining(work.shards, shard) as driver:
+    with defining(work.shards, shard) as driver:
+        for statement in [*created.values(), *indexes]:
             driver.execute(statement, ())
 
 

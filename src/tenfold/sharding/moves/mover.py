@@ -12,7 +12,7 @@ from tenfold.sharding.moves.books import Books, end_ddl, shard_tokens, take_shar
 from tenfold.sharding.moves.catchup import catch_up
 from tenfold.sharding.moves.clean import clean, markers
 from tenfold.sharding.moves.connections import Shards
-from tenfold.sharding.moves.copy import Copier, about_rows, copy_keys
+from tenfold.sharding.moves.copy import about_rows, copy_table
 from tenfold.sharding.moves.cutover import Cutover, settle
 from tenfold.sharding.moves.follow import Follower
 from tenfold.sharding.moves.installing import check, create_tables, create_triggers, refuse_remains, set_fences
@@ -168,8 +168,7 @@ class Mover:
 
         for leg in work.move.legs:
             for table in work.tables(leg):
-                copy_keys(work, leg, table)
-                Copier(work, leg, table, throttle, progress).run()
+                copy_table(work, leg, table, throttle, progress)
         return "copied", {}
 
     def _following(self, work: Work) -> tuple[str, dict[str, Any]]:

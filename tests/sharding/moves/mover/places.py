@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from tenfold.sharding.catalog import on_every_shard, on_the_catalog
@@ -84,18 +85,18 @@ class Place:
                 found.append(number)
         return found
 
-    def fill(self, shard: str, buckets: Sequence[int], count: int = 20) -> list[int]:
+    def fill(self, shard: str, buckets: Sequence[int], count: int = 10) -> list[int]:
         """Users of these buckets, with two deposits and a note each → their ids."""
         users = self.users(buckets, count)
-        look = self.site.look
-        for user in users:
-            values = (user, f"u{user}@example.org", f"O'Brien \\ {user} ☃")
-            look(shard, "INSERT INTO users (id, email, name) VALUES (?, ?, ?)", values)
-            for nth in range(2):
-                row = (2 * user + nth, user, f"r{nth}", nth + 1)
-                look(shard, "INSERT INTO deposits (id, user_id, ref, amount) VALUES (?, ?, ?, ?)", row)
-            look(shard, "INSERT INTO notes (user_id, name, value) VALUES (?, 'Bob', ?)", (user, b"\0\xff'"))
+        self._insert(shard, "users", [(user, f"u{user}@example.org", f"O'Brien \\ {user} ☃") for user in users])
+        deposits = [(2 * user + nth, user, f"r{nth}", nth + 1) for user in users for nth in range(2)]
+        self._insert(shard, "deposits", deposits)
+        self._insert(shard, "notes", [(user, "Bob", b"\0\xff'") for user in users])
         return users
+
+    def _insert(self, shard: str, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        one = f"({', '.join('?' * len(rows[0]))})"
+        self.site.look(shard, f"INSERT INTO {table} VALUES {', '.join([one] * len(rows))}", list(chain(*rows)))
 
     def rows(self) -> dict[str, list[Any]]:
         """All rows of group tables that lie where their bucket is, sorted: what the application sees."""
