@@ -99,7 +99,7 @@ def test_a_join_stopped_before_any_step_goes_on_and_ends_the_same(filled_pattern
             if stopped:
                 resume(site)
             assert_joined(site)
-        nth += 3
+        nth += 5
     assert nth > 20
 
 

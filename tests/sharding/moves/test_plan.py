@@ -51,7 +51,7 @@ def after(map: BucketMap, legs: tuple[Leg, ...]) -> BucketMap:
     return map
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=60)
 @given(maps(), WEIGHTS)
 def test_never_a_bucket_more_than_must_and_none_twice(map: BucketMap, weights: dict[str, int]) -> None:
     sizes = {bucket: (bucket * 2654435761) % 1000 for bucket in range(BUCKETS)}
@@ -67,7 +67,7 @@ def test_never_a_bucket_more_than_must_and_none_twice(map: BucketMap, weights: d
     assert plan_moves(after(map, legs), weights, sizes) == ()
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(deadline=None, derandomize=True, max_examples=40)
 @given(maps(), WEIGHTS)
 def test_who_leaves_gives_all_and_nobody_else_gives_any(map: BucketMap, weights: dict[str, int]) -> None:
     leaving = map.owners[0]
@@ -81,7 +81,7 @@ def test_who_leaves_gives_all_and_nobody_else_gives_any(map: BucketMap, weights:
     assert all(weights.get(leg.target) for leg in legs)
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(deadline=None, derandomize=True, max_examples=40)
 @given(st.dictionaries(st.sampled_from(SHARDS), st.integers(1, 50), min_size=1))
 def test_a_map_as_it_is_first_filled_needs_no_move(weights: dict[str, int]) -> None:
     assert plan_moves(BucketMap(1, first_fill(weights)), weights, {}) == ()
