@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -105,6 +106,15 @@ def test_a_row_that_changes_its_shard_key_is_marked_under_both(watched: Watched)
         buckets = {row[0] for row in look(f"SELECT tf_bucket FROM {watched.marks_of}", ()).rows}
         moving = {bucket_of(each, KeyType.INTEGER) for each in (source, target) if each != watched.still}
         assert buckets == moving and watched.marked() == {2}
+
+
+def test_back_pressure_makes_a_write_wait(watched: Watched) -> None:
+    if watched.lite:
+        pytest.skip("there the mover holds the lock")
+    watched.driver.execute("UPDATE tf_fence SET captured = 61 WHERE captured = 1", ())
+    began_s = time.monotonic()
+    assert watched.run("UPDATE deposits SET amount = 5 WHERE id = 1 AND user_id = ?", watched.users[0])
+    assert time.monotonic() - began_s >= 0.06 and watched.marked() == {1}
 
 
 def test_a_rollback_takes_the_marks_with_it(watched: Watched) -> None:

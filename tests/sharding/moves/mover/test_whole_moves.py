@@ -134,8 +134,9 @@ def test_a_cutover_that_was_killed_midway_can_be_undone(place: Place, step: str,
     assert place.rows() == before and not place.left_behind()
 
 
-def test_a_mover_that_was_overtaken_stops_and_damages_nothing(place: Place) -> None:
-    leg = place.leg()
+@pytest.mark.parametrize("step", ["capture.trigger", "copy.rows", "cutover.bump"])
+def test_a_mover_that_was_overtaken_stops_and_damages_nothing(place: Place, step: str) -> None:
+    leg = place.leg(count=3)
     place.fill(leg.source, leg.buckets)
     before = place.rows()
     place.mover().begin([leg])
@@ -147,9 +148,25 @@ def test_a_mover_that_was_overtaken_stops_and_damages_nothing(place: Place) -> N
                 place.mover().run()
 
     with pytest.raises(MoveError, match="taken over"):
-        place.mover(Overtaken("copy.rows")).run()
+        place.mover(Overtaken(step)).run()
     active = place.active()
     assert active is not None and active.phase is Phase.SERVING
+    assert place.rows() == before
+    place.mover().finish()
+    assert place.rows() == before and not place.left_behind()
+
+
+def test_rows_that_differ_are_mended_before_their_buckets_are_given_away(place: Place) -> None:
+    """Whatever made them differ: here a row of the copy was changed behind the mover's back."""
+    leg = place.leg(count=3)
+    user = place.fill(leg.source, leg.buckets)[0]
+    before = place.rows()
+    place.mover().begin([leg])
+    with pytest.raises(Killed):
+        place.mover(Kill("phase.followed")).run()
+    place.site.look(leg.target, "UPDATE deposits SET amount = 999 WHERE user_id = ?", (user,))
+    place.site.look(leg.target, "DELETE FROM notes WHERE user_id = ?", (user,))
+    place.mover().run()
     assert place.rows() == before
     place.mover().finish()
     assert place.rows() == before and not place.left_behind()
