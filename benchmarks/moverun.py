@@ -28,7 +28,8 @@ STEPS = ("fence", "drain", "compare", "bump", "moved", "open")
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One set of buckets behind its fence. parts: seconds of each of STEPS; given: the taker serves them now."""
+    """One set of buckets behind its fence. parts: seconds of each of STEPS; given: the taker serves them now, else the
+    fence was lifted again, of buckets that are not told."""
 
     began_s: float
     ended_s: float
@@ -78,7 +79,7 @@ class Recording:
             self._ends(now_s)
             self._phase = (event["phase"], now_s, self._cpu())
         elif event["event"] in ("cut over", "busy", "differs"):
-            self._paused(now_s, given=event["event"] == "cut over")
+            self._paused(now_s, event.get("buckets", 0))
         if event["event"] not in ("phase", "cut over"):
             self.run.told.append(event)
 
@@ -88,19 +89,17 @@ class Recording:
             self.run.phases[name] = (began_s, now_s)
             self.run.cpu[name] = {who: spent - before[who] for who, spent in self._cpu().items()}
 
-    def _paused(self, now_s: float, *, given: bool) -> None:
+    def _paused(self, now_s: float, given: int) -> None:
+        """given: so many buckets; 0: none, as the fence was lifted."""
         steps, self._steps = self._steps, []
-        fences = sum(what == "fence" for what, _ in steps)
-        if not fences:
+        if not steps:
             return
         parts = dict.fromkeys(STEPS, 0.0)
         for (what, at_s), (_, next_s) in zip(steps, [*steps[1:], ("", now_s)], strict=True):
             parts[what] += next_s - at_s
         # Buckets are given in order.
-        buckets = frozenset(self._left[:fences])
-        if given:
-            self._left = self._left[fences:]
-        self.run.pauses.append(Pause(steps[0][1], now_s, buckets, given, parts))
+        buckets, self._left = frozenset(self._left[:given]), self._left[given:]
+        self.run.pauses.append(Pause(steps[0][1], now_s, buckets, bool(given), parts))
 
     def _cpu(self) -> dict[str, float]:
         times = {name: process.cpu_times() for name, process in self._processes.items()}
@@ -149,7 +148,7 @@ def _finish(file: str, pids: dict[str, int], pipe: Connection) -> None:
 
 
 def dumped(servers: Sequence[Server], database: str, tables: tuple[str, ...]) -> tuple[float, float]:
-    """`mariadb-dump | mariadb` from the first server to a database of its own on the second → when it began and ended."""
+    """`mariadb-dump | mariadb` from the first server to a database of its own on the second → its begin and end."""
     source, target = servers
     target.create("peer")
     login = f"--no-defaults --host=127.0.0.1 --user={ACCOUNT} --skip-ssl"
