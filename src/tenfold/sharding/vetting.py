@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from tenfold.errors import FenceError, MoveError, NodeError, TenfoldError
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.lease import Lease
+from tenfold.sharding.moves.record import REFERENCE
 from tenfold.sharding.ports import (
     SCRATCH,
     Begin,
@@ -50,6 +51,8 @@ FENCES = "SELECT bucket, state, epoch, to_shard FROM tf_fence"
 _LISTED = 200
 """Up to so many fence rows are asked for by their buckets, more by reading all of them."""
 _INSERTS, _CHANGES = ("INSERT", "REPLACE"), ("UPDATE", "DELETE")
+# Every shard has them, so they are read anywhere at any time; who writes them says so.
+_REFERENCES = frozenset({REFERENCE})
 _OWN = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) tf_")
 _SCHEMA = ("CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME")
 
@@ -291,7 +294,7 @@ class Vetting:
         known = self._catalog
         if self.leased:
             wanted = known.announced_on(shard)
-            wanted = wanted if buckets is None else wanted.intersection(buckets)
+            wanted = wanted - _REFERENCES if buckets is None else wanted.intersection(buckets)
         elif self._trusted and buckets is None:
             # It was sent to be read as if nothing moved; what has arrived since is in the answer, and may be elsewhere.
             raise FenceError(f"the lease ran out while {shard} was asked")

@@ -10,7 +10,7 @@ from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.layout import Layout
 from tenfold.sharding.moves.phases import Phase
-from tenfold.sharding.moves.record import REFERENCE, Move
+from tenfold.sharding.moves.record import Move
 
 _EVERY = frozenset(range(BUCKETS))
 
@@ -63,8 +63,8 @@ class Catalog:
         return self._owned.get(shard, frozenset())
 
     def owned_by(self, shard: str) -> frozenset[int]:
-        """All that a shard has: buckets, pinned tables, and the reference tables."""
-        return self._all.get(shard, frozenset({REFERENCE}))
+        """All that a shard alone has: buckets, and pinned tables."""
+        return self._all.get(shard, frozenset())
 
     def foreign_to(self, shard: str) -> frozenset[int]:
         """All buckets that a shard does not have."""
@@ -78,7 +78,7 @@ class Catalog:
     def _all(self) -> Mapping[str, frozenset[int]]:
         found: dict[str, set[int]] = {}
         for bucket in (*range(BUCKETS), *self.map.pinned):
-            found.setdefault(self.map.shard_of(bucket), {REFERENCE}).add(bucket)
+            found.setdefault(self.map.shard_of(bucket), set()).add(bucket)
         return {shard: frozenset(buckets) for shard, buckets in found.items()}
 
     @cached_property
