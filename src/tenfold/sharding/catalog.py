@@ -38,13 +38,17 @@ _ON_EVERY_SHARD = (
         "scope VARCHAR(130) NOT NULL, digest CHAR(64) NOT NULL,"
         " bucket INTEGER NOT NULL, owner_bucket INTEGER NOT NULL, state VARCHAR(10) NOT NULL,"
         " token CHAR(32) NOT NULL, at_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (scope, digest)",
-        {"tf_reservation_token": "token, owner_bucket", "tf_reservation_state": "state, at_s"},
+        {
+            "tf_reservation_token": "token, owner_bucket",
+            "tf_reservation_state": "state, at_s",
+            "tf_reservation_bucket": "bucket",
+        },
     ),
     _Table(
         "tf_verdict",
         "token CHAR(32) NOT NULL, bucket INTEGER NOT NULL, verdict VARCHAR(10) NOT NULL,"
         " at_s DOUBLE PRECISION NOT NULL, PRIMARY KEY (token, bucket)",
-        {"tf_verdict_at": "at_s"},
+        {"tf_verdict_at": "at_s", "tf_verdict_bucket": "bucket"},
     ),
     # Whether a bucket is here (open), is about to go (fenced), is on its way to here (incoming) or elsewhere (moved);
     # since which epoch this shard owns it, or `to_shard` does; the mover that wrote it; whether changes are marked.

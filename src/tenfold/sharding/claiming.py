@@ -50,7 +50,7 @@ class Claiming:
         first = inside if tx is not None and tx.shard is not None else replace(inside, sql=changing.probe.sql)
         for _ in range(10):
             before = _Rows(tuple(row) for row in (yield first).rows)
-            settlement = Settlement((yield Chance()).token, shard)
+            settlement = Settlement((yield Chance()).token, shard, table=changing.table)
             settlement.claims, settlement.frees = _claims_and_frees(changing, params, bucket, before)
             write = Send(shard, plan.sql, params, buckets=(bucket,))
             # MySQL counts the rows of an UPDATE that are not the same afterwards.

@@ -53,6 +53,7 @@ class Send:
 
     aside    keeps out of the session's transaction, if it has one on that shard
     buckets  the only ones of which it touches rows (numbers of pinned tables too); None: it may touch any
+    spoils   the connection is closed at the transaction's end, not used again
     """
 
     shard: str
@@ -60,6 +61,7 @@ class Send:
     params: Params = ()
     aside: bool = False
     buckets: tuple[int, ...] | None = None
+    spoils: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,9 @@ from typing import Any, NamedTuple
 from tenfold.errors import ConstraintError, CrossShardError, NodeError, TenfoldError
 from tenfold.sharding.dialects import SQLITE, Dialect
 from tenfold.sharding.keys import KeyType, bucket_of, key_bytes
+from tenfold.sharding.layout import GroupTable
 from tenfold.sharding.ports import Chance, Pause, Send, SendMany, Steps
+from tenfold.sharding.stale import make_room
 
 PENDING, KEPT, RELEASING = "pending", "kept", "releasing"
 KEEP, VOID = "kept", "void"
@@ -73,6 +75,7 @@ class Claim:
     digest: str
     bucket: int
     owner_bucket: int
+    value: object = field(default=None, compare=False, repr=False)
 
 
 class _Key(NamedTuple):
@@ -95,13 +98,14 @@ def scope_of(table: str, column: str) -> str:
 def claim_of(table: str, column: str, value: object, kind: KeyType, owner_bucket: int) -> Claim:
     """The claim on `value`; equal values of the column give equal claims. Raises ShardKeyError for a bad value."""
     digest = hashlib.sha256(key_bytes(value, kind)).hexdigest()
-    return Claim(scope_of(table, column), digest, bucket_of(value, kind), owner_bucket)
+    return Claim(scope_of(table, column), digest, bucket_of(value, kind), owner_bucket, value)
 
 
 @dataclass(slots=True)
 class Settlement:
     """What one statement claims and frees; settled when its transaction has ended.
 
+    table   whose values they are
     absent  what it would have freed and found no reservation for: see `still_absent`
     tried   what it has claimed or marked, or may have: a reservation that is another's is left alone to the end
     """
@@ -110,6 +114,7 @@ class Settlement:
     owner_shard: str
     claims: Sequence[Claim] = ()
     frees: Sequence[Claim] = ()
+    table: GroupTable | None = None
     absent: list[Claim] = field(default_factory=list)
     tried: set[Claim] = field(default_factory=set)
 
@@ -147,11 +152,16 @@ def _refuse_twice(claim: Claim, state: str, taken: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Reservations:
-    """The protocol, for a bucket map. wait_s: how long another's unfinished claim is waited for."""
+    """The protocol, for a bucket map.
+
+    wait_s     how long another's unfinished claim is waited for
+    hidden_on  buckets of which a shard may hold rows that are not to be seen, while a move is on
+    """
 
     shard_of: Callable[[int], str]
     wait_s: float
     dialect: Dialect = SQLITE
+    hidden_on: Callable[[str], frozenset[int]] = lambda _: frozenset()
 
     def make(self, settlement: Settlement, tx: Transaction) -> Steps[None]:
         """Claim and mark all values. Raises ConstraintError for a taken one; then nothing of it is left."""
@@ -287,6 +297,10 @@ class Reservations:
                 yield SendMany(shard, GIVE_VERDICT, rows, buckets=tuple(buckets))
         except ConstraintError:
             raise NodeError("the statement took so long that its reservation was given up", hint="try again") from None
+        hidden = self.hidden_on(shard)
+        if hidden and settlement.table is not None:
+            values = [(claim.scope.rpartition(".")[2], claim.value) for claim in settlement.claims]
+            yield from make_room(shard, settlement.table, values, hidden)
 
     def confirm(self, settlement: Settlement) -> Steps[None]:
         """After the commit. A shard that is down is left to the sweeper."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from tenfold.errors import FenceError, MoveError, NodeError, TenfoldError
@@ -50,16 +51,25 @@ Hide = Callable[[str, frozenset[int]], str]
 FENCES = "SELECT bucket, state, epoch, to_shard FROM tf_fence"
 _LISTED = 200
 """Up to so many fence rows are asked for by their buckets, more by reading all of them."""
-_INSERTS, _CHANGES = ("INSERT", "REPLACE"), ("UPDATE", "DELETE")
+_INSERTS, _WRITES = frozenset({"INSERT", "REPLACE"}), frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
+_READS = frozenset({"SELECT", "WITH", "VALUES"})
 # Every shard has them, so they are read anywhere at any time; who writes them says so.
 _REFERENCES = frozenset({REFERENCE})
 _OWN = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) tf_")
-_SCHEMA = ("CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME")
+_SCHEMA = frozenset({"CREATE", "ALTER", "DROP", "TRUNCATE", "RENAME"})
+_VERB = re.compile(r"(?:\s|--[^\n]*\n|#[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]*)", re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def verb(sql: str) -> str:
+    """The first word of a text, in capitals, whatever stands before it."""
+    found = _VERB.match(sql)
+    return found[1].upper() if found else ""
 
 
 def writes(sql: str) -> bool:
     """Whether a text changes rows."""
-    return sql.startswith(_INSERTS) or sql.startswith(_CHANGES)
+    return verb(sql) in _WRITES
 
 
 class Vetting:
@@ -137,12 +147,13 @@ class Vetting:
             self._has_read(effect, opened)
             return opened
         if isinstance(effect, Scratch):
-            yield from self._steadied([Send(effect.shard, "")])
+            yield from self._steadied([Send(effect.shard, "SELECT")])
             self._home = effect.shard
             self._note(self._reads, effect.shard, None)  # on MySQL it sees the rows of this shard
         elif isinstance(effect, Emit):
             yield from self._check_reads()  # what was handed on cannot be taken back
         elif isinstance(effect, Begin) and self._tx is None:
+            yield from self._unsteadied()
             self._begun[effect.shard] = set()
         elif isinstance(effect, Commit):
             yield from self._check_begun()
@@ -175,6 +186,11 @@ class Vetting:
             self._snapshots.append(shard)
             yield from self._vet(shard, None, inside=False)
 
+    def _unsteadied(self) -> Steps[None]:
+        """Before a write: in the transaction of a snapshot it would be undone with it, and was told of as done."""
+        self._steady = False
+        yield from self._end_snapshots()
+
     def _end_snapshots(self) -> Steps[None]:
         while self._snapshots:
             yield Rollback(self._snapshots.pop())
@@ -202,8 +218,9 @@ class Vetting:
     def _sent(self, effect: Send | SendMany) -> Steps[Reply]:
         if effect.shard == SCRATCH:
             effect = self._scratched(effect)
-        elif effect.sql.startswith(_SCHEMA):
+        elif verb(effect.sql) in _SCHEMA:
             self._refuse_schema()
+            yield from self._unsteadied()
         elif not effect.aside and writes(effect.sql):
             return (yield from self._written(effect))
         else:
@@ -214,6 +231,7 @@ class Vetting:
 
     def _written(self, effect: Send | SendMany) -> Steps[Reply]:
         reply: Reply
+        yield from self._unsteadied()
         if effect.buckets is None:
             effect = self._hidden(effect, effect.shard)
         if effect.shard in self._begun:
@@ -232,7 +250,7 @@ class Vetting:
         reply = yield effect
         if reply.rowcount:
             self._lasts(effect)
-        elif not effect.sql.startswith(_INSERTS):
+        elif verb(effect.sql) not in _INSERTS:
             yield from self._vet(effect.shard, effect.buckets, inside=False)
         return reply
 
@@ -245,7 +263,7 @@ class Vetting:
         """Whether it may miss a row that a trigger would have to see, and find others: so its count says nothing."""
         if effect.buckets is None:
             return True
-        return len(effect.buckets) > 1 and not effect.sql.startswith(_INSERTS)
+        return len(effect.buckets) > 1 and verb(effect.sql) not in _INSERTS
 
     def _apart(self, effect: Send | SendMany) -> Steps[Reply]:
         """In a transaction of its own, so that the fences can be read before it is committed."""
@@ -311,7 +329,9 @@ class Vetting:
 
 def _reads(effect: Any) -> bool:
     """Whether it reads rows that a move may take away."""
-    return isinstance(effect, Send | Open) and effect.shard != SCRATCH and not getattr(effect, "aside", False)
+    if not isinstance(effect, Send | Open) or effect.shard == SCRATCH or getattr(effect, "aside", False):
+        return False
+    return verb(effect.sql) in _READS
 
 
 def _compare(known: Catalog, shard: str, wanted: frozenset[int], rows: Sequence[tuple[Any, ...]]) -> None:

@@ -9,7 +9,7 @@ from tenfold.errors import CrossShardError, FenceError, NodeError, TenfoldError
 from tenfold.sharding.claiming import Claiming
 from tenfold.sharding.filling import Filled, Filler
 from tenfold.sharding.idlease import Ids
-from tenfold.sharding.layout import Layout
+from tenfold.sharding.layout import GroupTable, Layout
 from tenfold.sharding.placing import Placing
 from tenfold.sharding.plan import Copying, Inserting, Plan
 from tenfold.sharding.ports import Chance, Params, Reply, Send, SendMany, Steps
@@ -128,7 +128,7 @@ class Writes:
         if apart:
             reply = yield from self._insert_apart(inserting, batches)
         elif any(batch.claims for batch in batches.values()):
-            reply = yield from self._insert_claiming(batches, tx)
+            reply = yield from self._insert_claiming(inserting.table, batches, tx)
         elif len(rows) == 1:
             reply = yield from self._send_one(batches, tx)
         else:
@@ -197,14 +197,16 @@ class Writes:
         for shard, batch in batches.items():
             shares[shard] = Share(batch.writes(shard), rows=batch.rows)
             if batch.claims:
-                shares[shard].settlement = Settlement((yield Chance()).token, shard, batch.claims)
+                shares[shard].settlement = Settlement(
+                    (yield Chance()).token, shard, batch.claims, table=inserting.table
+                )
         return (yield from on_all(shares, self.reservations, inserting.table.name))
 
-    def _insert_claiming(self, batches: Mapping[str, Batch], tx: Transaction | None) -> Steps[Reply]:
+    def _insert_claiming(self, table: GroupTable, batches: Mapping[str, Batch], tx: Transaction | None) -> Steps[Reply]:
         done: list[str] = []
         total = Reply()
         for shard, batch in batches.items():
-            settlement = Settlement((yield Chance()).token, shard, batch.claims)
+            settlement = Settlement((yield Chance()).token, shard, batch.claims, table=table)
             (write,) = batch.writes(shard)
             exactly = range(batch.rows, batch.rows + 1)
             try:

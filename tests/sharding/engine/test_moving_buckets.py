@@ -115,6 +115,21 @@ def test_a_write_to_several_users_of_one_shard_misses_none_that_has_moved(
     assert {db.execute(READ, (key,)).scalar() for key in (ada, bob)} == {"both"}
 
 
+@pytest.mark.parametrize(
+    "text", ["update users set name = ? where id = ?", "/* why */ -- and\n  Update users SET name = ? WHERE id = ?"]
+)
+def test_however_a_statement_is_written_it_is_looked_after(
+    db: tenfold.Database, home: Site, move: HandMadeMove, ada: int, text: str
+) -> None:
+    move.announce()
+    db._renewal.once()
+    carried(move, ada)
+    home.look("shard_0", "DELETE FROM users WHERE id = ?", (ada,))
+    assert db.execute(text, ("ada", ada)).rowcount == 1
+    forget(db)
+    assert db.execute("select count(*) from users").scalar() == 3
+
+
 SCATTERS = [
     ("SELECT COUNT(*) FROM users", 3),
     ("SELECT COUNT(*) FROM users AS u", 3),

@@ -262,6 +262,8 @@ class AsyncRunner:
         if pool is None or (errand.begun and not effect.aside):
             held = self._held(effect.shard, errand)
             if held is not None:
+                if effect.spoils:
+                    errand.begun[effect.shard].spoiled = True
                 return await held.execute(effect.sql, effect.params)
         ask = methodcaller("execute", effect.sql, effect.params)
         reply: Reply

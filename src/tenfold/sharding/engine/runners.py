@@ -260,9 +260,10 @@ class Runner:
         if pool is None or (errand.begun and not effect.aside):
             held = self._held(effect.shard, errand)
             if held is not None:
+                if effect.spoils:
+                    errand.begun[effect.shard].spoiled = True
                 return held.execute(effect.sql, effect.params)
         ask = methodcaller("execute", effect.sql, effect.params)
-        reply: Reply
         pool, link, reply = self._lent(effect.shard, errand, errand.locking(pool, ask) if writes(effect.sql) else ask)
         pool.release(link)
         return reply
@@ -284,7 +285,6 @@ class Runner:
         if held is not None:
             return held.execute_many(effect.sql, effect.rows)
         ask = errand.locking(self._pools.get(effect.shard), methodcaller("execute_many", effect.sql, effect.rows))
-        reply: Reply
         pool, link, reply = self._lent(effect.shard, errand, ask)
         pool.release(link)
         return reply

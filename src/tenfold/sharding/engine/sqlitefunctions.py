@@ -16,13 +16,21 @@ MOVER_FUNCTION = "tf_mover"
 """tf_mover(): the token of the mover whose connection it is; 0 on all others."""
 
 
+PASS_FUNCTION = "tf_pass"  # noqa: S105  # nobody's password
+"""tf_pass(token): from now on the connection counts as that mover's; see `stale`."""
+
+
 def define_functions(connection: sqlite3.Connection, mover: int = 0) -> None:
-    """Define tf_bucket(kind, key), tf_mover() and tf_digest(text) on a connection. mover: its token, if one opened it.
+    """Define tf_bucket(kind, key), tf_mover(), tf_pass(token) and tf_digest(text) on a connection.
+
+    mover  its token, if one opened it
 
     Who has not got the first two cannot write a table that is on the move: "no such function" is what a shell is told.
     """
     connection.create_function(FUNCTION, 2, _bucket, deterministic=True)
-    connection.create_function(MOVER_FUNCTION, 0, lambda: mover, deterministic=True)
+    passing = [mover]
+    connection.create_function(MOVER_FUNCTION, 0, lambda: passing[0])
+    connection.create_function(PASS_FUNCTION, 1, lambda token: passing.__setitem__(0, token))
     connection.create_aggregate(DIGEST, 1, _Digest)  # type: ignore[arg-type]
 
 
