@@ -10,7 +10,7 @@ import numpy as np
 
 ACKED, STARTED, GONE, AWAY, SEEN = range(5)
 READERS = 4
-LONGEST_S = 120.0
+LONGEST_S = 150.0
 """Whoever is still running then was forgotten."""
 PRESENT, HOME = 2, 1
 

@@ -41,7 +41,7 @@ class Reader:
                 if outcome(error, alone=True) is None:
                     why = f"{act.__name__}: {type(error).__name__}: {error}"
                     self.log.line(wrong=why, trace=traceback.format_exc())
-            time.sleep(self.drawn.choice([0.0, 0.001, 0.003]))
+            time.sleep(self.drawn.choice([0.001, 0.003, 0.008]))
         self.log.line(done=self.done)
 
     def judge(self, key: Key, floor: int, seen: int | None, how: str, *, by_home: bool = False) -> None:

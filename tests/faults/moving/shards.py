@@ -27,7 +27,8 @@ def lock_file(path: Path, for_s: float) -> Process:
 
 def _hold(path: Path, for_s: float) -> None:
     with suppress(sqlite3.Error):
-        connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        # Without "rw" it would make another file where this one is away.
+        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=1.0, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
         time.sleep(for_s)
     os._exit(0)

@@ -17,6 +17,7 @@ from tests.faults.moving.run import Run, prepared, run_seed
 
 SOURCES = Path(__file__).parents[3] / "src/tenfold/sharding/moves"
 KNOWN = [entry for entry in tomllib.loads((Path(__file__).parent / "seeds.toml").read_text())["seed"]]
+pytestmark = pytest.mark.timeout(200)
 BATCH = 5
 PATIENT = 4
 """Batches in which the lease is as long as it is by default."""

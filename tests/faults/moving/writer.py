@@ -65,7 +65,7 @@ class Writer:
             self.drawn.choices(chosen, weights)[0](db)
             self.done += 1
             # The processor has to do for all.
-            time.sleep(self.drawn.choice([0.0, 0.001, 0.004]))
+            time.sleep(self.drawn.choice([0.001, 0.003, 0.008]))
 
     # --- what all writes share ---
 
