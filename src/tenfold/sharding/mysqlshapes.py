@@ -74,15 +74,15 @@ def mysql_key_type(declared: str) -> KeyType | None:
 
 def read_mysql_shape(shard: str, table: str) -> Steps[TableShape | None]:
     """Ask a MariaDB or MySQL shard for the shape of `table`; None when it has no such table."""
-    columns = yield Send(shard, _COLUMNS, (table,))
+    columns = yield Send(shard, _COLUMNS, (table,), buckets=())
     if not columns.rows:
         return None
-    about = yield Send(shard, _ABOUT, (table,) * 4)
+    about = yield Send(shard, _ABOUT, (table,) * 4, buckets=())
     shape = mysql_shape(table, columns.rows, about.rows)
     charsets = {row[3]: row[2] for row in columns.rows if row[3]}
     if not charsets:
         return shape
-    weights = yield Send(shard, weights_query(charsets))
+    weights = yield Send(shard, weights_query(charsets), buckets=())
     return weighed(shape, list(charsets), weights.rows[0])
 
 

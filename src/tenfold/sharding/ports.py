@@ -160,9 +160,10 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Open a writing transaction of the session on a shard, → None."""
+    """Open a transaction of the session on a shard, → None. reads: it will only read, and keeps nobody from writing."""
 
     shard: str
+    reads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +242,8 @@ class Driver(Protocol):
     def execute_many(self, sql: str, rows: Sequence[Params]) -> Reply:
         """Run one statement for each row of parameters, all or none."""
 
-    def begin(self) -> None:
-        """Open a transaction that may write; waits for the lock as long as the file says."""
+    def begin(self, *, reads: bool = False) -> None:
+        """Open a transaction that may write; waits for the lock as long as the file says. reads: it will not write."""
 
     def commit(self) -> None:
         """Commit; after an error the connection is closed and the outcome unknown."""

@@ -154,16 +154,16 @@ _CREATED = "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) =
 
 def read_sqlite_shape(shard: str, table: str) -> Steps[TableShape | None]:
     """Ask a SQLite shard for the shape of `table`; None when it has no such table."""
-    columns = yield Send(shard, _COLUMNS, (table,))
+    columns = yield Send(shard, _COLUMNS, (table,), buckets=())
     if not columns.rows:
         return None
-    indexes = yield Send(shard, _INDEXES, (table,))
-    created = yield Send(shard, _CREATED, (table,))
+    indexes = yield Send(shard, _INDEXES, (table,), buckets=())
+    created = yield Send(shard, _CREATED, (table,), buckets=())
     shape = sqlite_shape(table, columns.rows, indexes.rows, created.rows[0][0] if created.rows else "")
     foreign: dict[int, list[tuple[Any, ...]]] = {}
-    for row in (yield Send(shard, _FOREIGN, (table,))).rows:
+    for row in (yield Send(shard, _FOREIGN, (table,), buckets=())).rows:
         foreign.setdefault(row[0], []).append(row)
-    triggers = yield Send(shard, _TRIGGERS, (table,))
+    triggers = yield Send(shard, _TRIGGERS, (table,), buckets=())
     return replace(
         shape,
         foreign_keys=tuple(_foreign_key(parts) for parts in foreign.values()),

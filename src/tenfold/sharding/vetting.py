@@ -182,7 +182,7 @@ class Vetting:
             # A Fetch goes on with what was opened before.
             if not _reads(effect) or effect.buckets is not None or (shard := effect.shard) in self._snapshots:
                 continue
-            yield Begin(shard)
+            yield Begin(shard, reads=True)
             self._snapshots.append(shard)
             yield from self._vet(shard, None, inside=False)
 

@@ -53,7 +53,7 @@ class AsyncDriver(Protocol):
     async def open(self, sql: str, params: Params) -> AsyncCursor:
         """Begin to read the rows of one statement."""
 
-    async def begin(self) -> None:
+    async def begin(self, *, reads: bool = False) -> None:
         """Open a transaction that may write."""
 
     async def commit(self) -> None:

@@ -202,7 +202,7 @@ class AsyncRunner:
 
     async def _begin(self, effect: Begin, errand: _Errand) -> None:
         pool = self._pools[effect.shard]
-        link = await self._begun(pool)
+        link = await self._begun(pool, reads=effect.reads)
         try:
             errand.see_lease()
         except BaseException as error:
@@ -210,15 +210,15 @@ class AsyncRunner:
             raise
         errand.begun[effect.shard] = link
 
-    async def _begun(self, pool: AsyncPool, *, again: bool = True) -> Link[AsyncDriver]:
+    async def _begun(self, pool: AsyncPool, *, reads: bool, again: bool = True) -> Link[AsyncDriver]:
         link = pool.at_once() or await pool.acquire()
         started_s = time.monotonic()
         try:
-            await link.driver.begin()
+            await link.driver.begin(reads=reads)
         except BaseException as error:
             settle(pool, link, error)
             if again and isinstance(error, NodeDown) and time.monotonic() - started_s < AT_ONCE_S:
-                return await self._begun(pool, again=False)  # nothing has been done yet
+                return await self._begun(pool, reads=reads, again=False)  # nothing has been done yet
             raise
         return link
 

@@ -178,7 +178,7 @@ class AsyncMysqlDriver:
             raise
         return Reply(rowcount=total)
 
-    async def begin(self) -> None:
+    async def begin(self, *, reads: bool = False) -> None:
         """Open a transaction. Rows are locked as they are read for update or written."""
         await self._answer(b"START TRANSACTION")
         self._begun = True

@@ -163,7 +163,7 @@ class MysqlDriver:
             raise
         return Reply(rowcount=total)
 
-    def begin(self) -> None:
+    def begin(self, *, reads: bool = False) -> None:
         """Open a transaction. Rows are locked as they are read for update or written."""
         self._answer("START TRANSACTION")
         self._begun = True

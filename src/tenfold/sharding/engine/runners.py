@@ -200,7 +200,7 @@ class Runner:
 
     def _begin(self, effect: Begin, errand: _Errand) -> None:
         pool = self._pools[effect.shard]
-        link = self._begun(pool)
+        link = self._begun(pool, reads=effect.reads)
         try:
             errand.see_lease()
         except BaseException as error:
@@ -208,15 +208,15 @@ class Runner:
             raise
         errand.begun[effect.shard] = link
 
-    def _begun(self, pool: Pool, *, again: bool = True) -> Link[Driver]:
+    def _begun(self, pool: Pool, *, reads: bool, again: bool = True) -> Link[Driver]:
         link = pool.acquire()
         started_s = time.monotonic()
         try:
-            link.driver.begin()
+            link.driver.begin(reads=reads)
         except BaseException as error:
             settle(pool, link, error)
             if again and isinstance(error, NodeDown) and time.monotonic() - started_s < AT_ONCE_S:
-                return self._begun(pool, again=False)  # nothing has been done yet
+                return self._begun(pool, reads=reads, again=False)  # nothing has been done yet
             raise
         return link
 

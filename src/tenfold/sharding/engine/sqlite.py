@@ -139,10 +139,11 @@ class SqliteDriver:
             raise
         return reply
 
-    def begin(self) -> None:
-        """Open a transaction that may write: the lock is taken now, not at the first write."""
+    def begin(self, *, reads: bool = False) -> None:
+        """Open a transaction that may write: the lock is taken now, not at the first write. One that only `reads`
+        takes none, and sees what is committed at its first statement."""
         with self._running():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN" if reads else "BEGIN IMMEDIATE")
         self._begun = True
 
     def commit(self) -> None:

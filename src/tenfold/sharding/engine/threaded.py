@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Threads
+from functools import partial
 from typing import Any, TypeVar
 
 from tenfold.errors import TenfoldError
@@ -43,9 +44,9 @@ class ThreadedDriver:
         reply = await self.call(lambda: self._driver.execute(sql, params, stream=True))
         return ThreadedCursor(self, cursor_of(reply))
 
-    async def begin(self) -> None:
+    async def begin(self, *, reads: bool = False) -> None:
         """Open a transaction that may write."""
-        await self.call(self._driver.begin)
+        await self.call(partial(self._driver.begin, reads=reads))
 
     async def commit(self) -> None:
         """Commit."""

@@ -12,7 +12,9 @@ from tenfold.sharding.moves.tables import Moved, dirty_table, listed
 from tenfold.sharding.moves.work import Work
 from tenfold.sharding.ports import Driver
 
-BATCH = 500
+BATCH, AT_ONCE = 500, 25
+"""So many marks are carried together, and so few deleted by one statement: what MariaDB takes for a list of tuples
+grows with its square (500 at once 220 ms, in slices of 25 9 ms), and writers of these rows wait meanwhile."""
 TRIES = 20
 """How often rows whose place others hold are tried again before the move stops and names them."""
 Mark = tuple[str, int, int]
@@ -135,7 +137,9 @@ class Follower:
 
     def _unmark(self, table: Moved, marks: Sequence[Mark]) -> None:
         with self.work.shards.transaction(self.giver) as driver:
-            driver.execute(rows.delete_marks(self.work.move.id, table, marks), ())
+            for start in range(0, len(marks), AT_ONCE):
+                some = marks[start : start + AT_ONCE]
+                driver.execute(rows.delete_marks(self.work.move.id, table, some), ())
 
 
 def _count(move: int, table: Moved, buckets: Collection[int]) -> str:
