@@ -43,8 +43,8 @@ KEYS = {"users": "id", "deposits": "user_id"}
 TABLES = {
     "users": "id BIGINT NOT NULL, name VARCHAR(60) NOT NULL, balance DECIMAL(12,2) NOT NULL, since DATETIME NOT NULL, "
     "PRIMARY KEY (id)",
-    "deposits": "id BIGINT NOT NULL, user_id BIGINT NOT NULL, note VARCHAR(60) NOT NULL, amount DECIMAL(12,2) NOT NULL,"
-    " created_at DATETIME NOT NULL, PRIMARY KEY (id), KEY (user_id), KEY (created_at)",
+    "deposits": "id BIGINT NOT NULL AUTO_INCREMENT, user_id BIGINT NOT NULL, note VARCHAR(60) NOT NULL, "
+    "amount DECIMAL(12,2) NOT NULL, created_at DATETIME NOT NULL, PRIMARY KEY (id), KEY (user_id), KEY (created_at)",
 }
 COPY, ALL = ("copying",), ("copying", "following", "cutting")
 WINDOWS = ("quiet", "dump", *ALL, "serving", "cleaning")
@@ -270,7 +270,7 @@ def main() -> None:
             bench.without_writers(compared=nth == 0)
         bench.show_rates(load=False, target=0.7)
         for nth in range(rounds):
-            bench.beside_writers(to_the_end=nth == rounds - 1)
+            bench.beside_writers(to_the_end=nth == rounds - 1 and not asked.quick)
         bench.show_rates(load=True, target=0.5)
         bench.show_pauses()
         bench.show_cost()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import random
 import threading
@@ -18,12 +17,12 @@ from tenfold.errors import TenfoldError
 
 PROCESSES, THREADS = 2, 4
 WRITES_S = 1000.0
-READS_S, SCATTERS_S = 50.0, 5.0
+READS_S, SCATTERS_S = 50.0, 1.0
 POINT = "SELECT id, name, balance FROM users WHERE id = ?"
 SCATTER = "SELECT id, user_id, amount FROM deposits ORDER BY created_at DESC LIMIT 10"
 UPDATE = "UPDATE users SET balance = balance + 1 WHERE id = ?"
 _CHANGE = "UPDATE deposits SET amount = ? WHERE id = ? AND user_id = ?"
-_INSERT = "INSERT INTO deposits (id, user_id, note, amount, created_at) VALUES (?, ?, ?, ?, '2030-01-01 00:00:00')"
+_INSERT = "INSERT INTO deposits (user_id, note, amount, created_at) VALUES (?, ?, ?, '2030-01-01 00:00:00')"
 _DELETE = "DELETE FROM deposits WHERE id = ? AND user_id = ?"
 Acts = list[tuple[str, Callable[[], int], float]]
 """Kind, what does it once and tells whose user's rows it wrote, and seconds between two of them."""
@@ -112,7 +111,6 @@ class Writer:
     def __init__(self, db: Any, rows: int, number: int) -> None:
         self._db, self._users, self._deposits = db, rows // 5, rows - rows // 5
         self._chance = random.Random(number)
-        self._ids = itertools.count(10**9 * (number + 1))
         self._mine: list[tuple[int, int]] = []
 
     def __call__(self) -> int:
@@ -123,9 +121,8 @@ class Writer:
             user = 1 + (deposit - 1) % self._users
             self._db.execute(_CHANGE, (chance.randint(1, 10**6), deposit, user))
         elif act < 0.7:
-            row = (next(self._ids), user)
-            self._db.execute(_INSERT, (*row, "a deposit that came while all was moving", 7))
-            self._mine.append(row)
+            reply = self._db.execute(_INSERT, (user, "a deposit that came while all was moving", 7))
+            self._mine.append((reply.lastrowid, user))
         elif act < 0.75 and self._mine:
             row = self._mine.pop(chance.randrange(len(self._mine)))
             user = row[1]
