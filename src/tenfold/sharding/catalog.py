@@ -152,32 +152,34 @@ def read_version(shard: str) -> Steps[int]:
     return int(rows[0][0]) if rows else 0
 
 
-def load_once(topology: Topology, known: Catalog | None = None) -> Steps[Catalog]:
+def load_once(topology: Topology, known: Catalog | None = None, by: str = "") -> Steps[Catalog]:
     """As `load`, by several statements in between which others may change it: its version is to be read again.
 
     known  an earlier view: of the map only what has changed since is read
+    by     the name to ask the catalog's shard by, if not its own
     """
     shard = topology.catalog_shard
-    settings = yield from read_settings(shard)
+    by = by or shard
+    settings = yield from read_settings(by)
     if settings is None or "cluster" not in settings or "initialised" not in settings:
-        identity = yield from read_identity(shard)
+        identity = yield from read_identity(by)
         check_identity(shard, {"shard": shard} | identity | {"cluster": ""}, "")
         raise CatalogError(f"{shard} holds no catalog", hint=_START)
     check_version(settings)
-    check_identity(shard, (yield from read_identity(shard)), settings["cluster"])
-    members = tuple(row[0] for row in (yield Send(shard, MEMBERS)).rows)
+    check_identity(shard, (yield from read_identity(by)), settings["cluster"])
+    members = tuple(row[0] for row in (yield Send(by, MEMBERS)).rows)
     check_members(topology, members)
-    rows = (yield Send(shard, TABLES)).rows
+    rows = (yield Send(by, TABLES)).rows
     recorded = {name: (kind, detail) for name, kind, detail, _, _ in rows}
     layout = placed_as(layout_of(topology.database, shard, members), recorded)
     _compare(layout, recorded, settings, topology)
     return Catalog(
         settings["cluster"],
-        (yield from (_read_changes(shard, known.map) if _continues(known, settings) else read_map(shard, settings))),
+        (yield from (_read_changes(by, known.map) if _continues(known, settings) else read_map(by, settings))),
         layout,
         {name: mark for name, _, _, mark, _ in rows if mark is not None},
         int(settings["version"]),
-        tuple(move_of(row) for row in (yield Send(shard, ACTIVE)).rows),
+        tuple(move_of(row) for row in (yield Send(by, ACTIVE)).rows),
         {name: number for name, _, _, _, number in rows if number is not None},
         float(settings["lease_s"]),
     )

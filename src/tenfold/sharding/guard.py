@@ -14,7 +14,7 @@ from tenfold.sharding.hiding import Hiding
 from tenfold.sharding.layout import Grouped, GroupTable, Layout
 from tenfold.sharding.lease import Lease
 from tenfold.sharding.plan import Plan
-from tenfold.sharding.ports import Params, Pause, Reply, Send, Steps
+from tenfold.sharding.ports import Params, Pause, Reply, Send, Steps, side
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.vetting import FENCES, Vetting
 from tenfold.sharding.view import Catalog
@@ -143,12 +143,12 @@ class Guard:
         found = self.catalog
         for _ in range(_READINGS):
             started_s = self.lease.clock()
-            version = yield from read_version(self.topology.catalog_shard)
+            version = yield from read_version(side(self.topology.catalog_shard))
             if version == found.version:
                 self.use(found)
                 self.lease.renew(version, started_s, found.lease_s)
                 return
-            found = yield from load_once(self.topology, self.catalog)
+            found = yield from load_once(self.topology, self.catalog, by=side(self.topology.catalog_shard))
         raise NodeError("the catalog keeps changing", hint="try again")
 
     def _refresh(self, error: FenceError) -> Steps[bool]:
@@ -166,7 +166,7 @@ class Guard:
         known = self.catalog.map
         if not to:  # a trigger has refused the write, and says no more than that
             with suppress(TenfoldError):
-                fence = Send(known.shard_of(bucket), f"{FENCES} WHERE bucket = ?", (bucket,), aside=True)
+                fence = Send(side(known.shard_of(bucket)), f"{FENCES} WHERE bucket = ?", (bucket,), buckets=())
                 for _, state, since, pointer in (yield fence).rows:
                     to, epoch = (pointer if state == "moved" else ""), since
         if to in self.layout.shards and known.since(bucket) < epoch:

@@ -53,6 +53,14 @@ def rules_of(shard: str, database: Database) -> Rules:
     )
 
 
+def side_rules(shard: str, database: Database) -> Rules:
+    """Those of the connections by which a router asks about its statements, while rows move."""
+    return Rules(
+        shard, min(2, database.pool_size), database.pool_wait_s, 30.0, database.pool_age_s,
+        back_off_s=BACK_OFF_S if database.engine is Engine.MYSQL else 0.0,
+    )  # fmt: skip
+
+
 def rules_of_turns(database: Database) -> Rules:
     """How many statements bring rows together at once: half of a pool is left to others."""
     return Rules("the scratch database", max(1, database.pool_size // 2), database.pool_wait_s)

@@ -75,6 +75,20 @@ class SendMany:
     buckets: tuple[int, ...] | None = None
 
 
+_SIDE = "#side"
+
+
+def side(shard: str) -> str:
+    """The shard name of a `Send` that asks about a statement rather than for it: never in a transaction, whatever
+    the lease, and on connections of their own. Who holds all others of the shard may have to ask."""
+    return shard + _SIDE
+
+
+def main_shard(name: str) -> str:
+    """The shard itself of a name that may be one of `side`."""
+    return name.removesuffix(_SIDE)
+
+
 SCRATCH = "*scratch*"
 """The shard name of a `Send` or `SendMany` to the scratch database of the session."""
 

@@ -40,6 +40,7 @@ from tenfold.sharding.ports import (
     SendMany,
     Steps,
     Under,
+    side,
 )
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.view import Catalog
@@ -322,8 +323,8 @@ class Vetting:
             return
         where = f" WHERE bucket IN ({', '.join(map(str, sorted(wanted)))})" if len(wanted) <= _LISTED else ""
         current = known.layout.dialect.shared_read if inside else ""
-        aside = not inside and shard not in self._snapshots
-        rows = (yield Send(shard, FENCES + where + current, aside=aside)).rows
+        asked = shard if inside or shard in self._snapshots else side(shard)
+        rows = (yield Send(asked, FENCES + where + current)).rows
         _compare(known, shard, wanted, rows)
 
 

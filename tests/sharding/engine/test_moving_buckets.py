@@ -40,14 +40,19 @@ def move(home: Site, ada: int) -> Iterator[HandMadeMove]:
     """Her bucket, on its way to shard_1."""
     made = HandMadeMove(home, bucket_of(ada, KeyType.INTEGER), "shard_0", "shard_1")
     yield made
+    _back(made)
+
+
+def _back(made: HandMadeMove) -> None:
+    """Everything as it was, for the next test of the same platform."""
     made.source, made.target = made.target, made.source
     made.bump()
     made.open()
     made.epoch = 1
-    for shard in home.shards:  # as they were, for the next test of the same platform
-        home.look(shard, "UPDATE tf_bucket SET epoch = 1")
-        home.look(shard, "UPDATE tf_fence SET epoch = 1")
-    home.look("shard_0", "UPDATE tf_catalog SET value = '1' WHERE name = 'epoch'")
+    for shard in made.site.shards:
+        made.site.look(shard, "UPDATE tf_bucket SET epoch = 1")
+        made.site.look(shard, "UPDATE tf_fence SET epoch = 1")
+    made.site.look("shard_0", "UPDATE tf_catalog SET value = '1' WHERE name = 'epoch'")
     made.end()
 
 
@@ -238,8 +243,9 @@ def test_a_fence_that_stays_up_is_an_error_with_a_remedy(db: tenfold.Database, m
     assert db.execute(READ, (ada,)).scalar() == "old"
 
 
+@pytest.mark.parametrize("statement", [READ, "DELETE FROM users WHERE id = ? AND name = 'nobody'"])
 def test_a_transaction_whose_rows_have_moved_is_undone_and_says_so(
-    home: Site, db: tenfold.Database, move: HandMadeMove, ada: int
+    home: Site, db: tenfold.Database, move: HandMadeMove, ada: int, statement: str
 ) -> None:
     if home.engine == "sqlite":
         pytest.skip("whoever has begun a transaction on SQLite keeps the mover out")
@@ -252,7 +258,7 @@ def test_a_transaction_whose_rows_have_moved_is_undone_and_says_so(
             carried(move, ada)
             forget(db)
             with pytest.raises(FenceError, match="all of it is undone"):
-                tx.execute(READ, (ada,))
+                tx.execute(statement, (ada,))
             with pytest.raises(FenceError, match="all of it is undone"):
                 tx.execute(READ, (bob,))  # nothing may follow in it
 
@@ -376,3 +382,48 @@ def test_a_process_learns_of_a_shard_that_is_written_into_the_file(site: Site) -
         db._renewal.once()
         assert "new" in db.pools()
         assert "new" in site.look("shard_0", "SELECT shards FROM tf_router")[0][0]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+def test_an_answer_that_came_after_the_lease_had_ended_is_asked_for_again(
+    db: tenfold.Database, move: HandMadeMove, ada: int, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    if known:
+        db.execute(READ, (ada,))
+    carried(move, ada)
+    left = [True, True] if not known else [True]
+
+    def holds(version: int) -> bool:
+        return left.pop() if left else False
+
+    monkeypatch.setattr(db.guard.lease, "holds", holds)
+    assert db.execute(READ, (ada,)).scalar() == "new"
+
+
+def test_many_rows_of_which_the_last_have_moved_are_stored_once(
+    db: tenfold.Database, home: Site, request: pytest.FixtureRequest
+) -> None:
+    keys = [home.key(shard) for shard in home.shards]
+    insert = "INSERT INTO deposits (user_id, amount) VALUES (?, 9)"
+    db.execute(insert, (keys[0],))
+    move = HandMadeMove(home, bucket_of(keys[2], KeyType.INTEGER), "shard_2", "shard_1")
+    request.addfinalizer(lambda: _back(move))
+    carried(move, keys[2])
+    forget(db)
+    assert db.executemany(insert, [(key,) for key in keys]).rowcount == 3
+    found = db.execute("SELECT user_id, COUNT(*) FROM deposits WHERE amount = 9 GROUP BY user_id ORDER BY 2").rows
+    assert sorted(map(tuple, found)) == sorted([(keys[0], 2), (keys[1], 1), (keys[2], 1)])
+
+
+def test_what_is_run_again_waits_for_no_connection_of_its_own(site: Site) -> None:
+    site.write(settings="pool_size = 1\npool_wait_s = 0.5\nlock_wait_s = 20.0")
+    ada = site.key("shard_0")
+    move = HandMadeMove(site, bucket_of(ada, KeyType.INTEGER), "shard_0", "shard_1")
+    with site.connect() as db:
+        for shard in site.shards:
+            db.execute("INSERT INTO users (id, name) VALUES (?, 'old')", (site.key(shard),))
+        move.announce()
+        db._renewal.once()
+        carried(move, ada)
+        with db.stream("SELECT name FROM users ORDER BY name") as rows:
+            assert [row[0] for row in rows] == ["new", "old", "old"]

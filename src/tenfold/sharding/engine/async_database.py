@@ -27,7 +27,7 @@ from tenfold.sharding.engine.turns import AsyncTurns
 from tenfold.sharding.guard import Guard
 from tenfold.sharding.lease import Lease
 from tenfold.sharding.poolrules import Counters, closed
-from tenfold.sharding.ports import Observer, Params, Steps
+from tenfold.sharding.ports import Observer, Params, Steps, main_shard, side
 from tenfold.sharding.reserve import Transaction
 from tenfold.sharding.result import Result
 from tenfold.sharding.streams import AsyncRows
@@ -77,7 +77,8 @@ class AsyncDatabase:
     def _changed(self, catalog: Catalog, before: Catalog) -> None:
         for shard in catalog.renewed_since(before):
             with suppress(RuntimeError):  # the loop has ended, and its connections with it
-                self._loop.call_soon_threadsafe(self._pools[shard].renew)
+                for name in (shard, side(shard)):
+                    self._loop.call_soon_threadsafe(self._pools[name].renew)
 
     async def execute(self, sql: str, params: Params = ()) -> Result:
         """Run one statement; `?` takes a sequence, `:name` a mapping. A write is committed on return.
@@ -135,7 +136,7 @@ class AsyncDatabase:
 
     def pools(self) -> dict[str, Counters]:
         """What the connections to each shard are doing, and have done since the process began."""
-        return {shard: pool.counters() for shard, pool in self._pools.items()}
+        return {name: pool.counters() for name, pool in self._pools.items() if main_shard(name) == name}
 
     async def new_id(self, table: str, key: object = None) -> int:
         """An id for a row to be inserted later. `key`: the row's shard key; none for the key table itself."""

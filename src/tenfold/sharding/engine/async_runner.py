@@ -280,7 +280,7 @@ class AsyncRunner:
         pool = self._pools[shard]
         link = pool.at_once() or await pool.acquire()
         try:
-            errand.see_lease()
+            errand.see_lease(shard)
             return pool, link, await ask(link.driver)
         except BaseException as error:
             settle(pool, link, error)

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tenfold.errors import FenceError, NodeDown, NodeError, TenfoldError
 from tenfold.sharding.poolrules import Link
-from tenfold.sharding.ports import SCRATCH, Fetch, Open, Reply, Send, SendMany
+from tenfold.sharding.ports import SCRATCH, Fetch, Open, Reply, Send, SendMany, main_shard
 
 D = TypeVar("D", bound="Closes")
 P = TypeVar("P", bound="Lends")
@@ -134,9 +134,9 @@ class Errand(Generic[D, C, P]):
         self.scratch_pool: P | None = None
         self.turn: Callable[[], None] | None = None
 
-    def see_lease(self) -> None:
+    def see_lease(self, shard: str = "") -> None:
         """Just before something is sent on a connection that was taken. Raises FenceError: it must not be sent."""
-        if self.leased is not None and not self.leased():
+        if self.leased is not None and main_shard(shard) == shard and not self.leased():
             raise lapsed()
 
     def locking(self, pool: Any, ask: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -21,7 +21,7 @@ from tenfold.sharding.engine.router import Threads, opener, source_of, survive_f
 from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.guard import Guard
 from tenfold.sharding.poolrules import Rules
-from tenfold.sharding.ports import Send, Steps
+from tenfold.sharding.ports import Send, Steps, side
 from tenfold.topology.load import load as load_topology
 from tenfold.topology.model import Topology
 
@@ -54,8 +54,10 @@ class Renewal:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        shard = guard.topology.catalog_shard
-        self._pools = {shard: Pool(Rules(shard, 1, 5.0), source_of(guard.topology, opener(guard.topology, shard)))}
+        catalog = guard.topology.catalog_shard
+        self._catalog = side(catalog)
+        pool = Pool(Rules(catalog, 1, 5.0), source_of(guard.topology, opener(guard.topology, catalog)))
+        self._pools = {self._catalog: pool}
         self._runner = Runner(self._pools, Threads(1))
         survive_forks(self, self._pools)
 
@@ -71,7 +73,7 @@ class Renewal:
             self._thread.join(timeout=10)
         with self._lock:
             with suppress(TenfoldError):  # it is forgotten by itself
-                self._runner.run(_sent(self._guard.topology.catalog_shard, _GONE, (self._id,)))
+                self._runner.run(_sent(self._catalog, _GONE, (self._id,)))
             for pool in self._pools.values():
                 pool.close()
 
@@ -118,7 +120,7 @@ class Renewal:
             self.once()
 
     def _named(self) -> Steps[None]:
-        catalog, shards = self._guard.topology.catalog_shard, ",".join(self._guard.topology.database.shards)
+        catalog, shards = self._catalog, ",".join(self._guard.topology.database.shards)
         now_s = time.time()
         seen = yield Send(catalog, _SEEN, (now_s, shards, SCHEMA_VERSION, self._id))
         if not seen.rowcount:

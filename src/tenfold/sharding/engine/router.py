@@ -26,8 +26,8 @@ from tenfold.sharding.engine.runners import Runner
 from tenfold.sharding.engine.sqlite import SqliteDriver, scratch_driver, sqlite_path
 from tenfold.sharding.engine.threaded import ThreadedDriver, threaded_source
 from tenfold.sharding.execute import Executor
-from tenfold.sharding.poolrules import Rules, closed, rules_of
-from tenfold.sharding.ports import SCRATCH, Driver
+from tenfold.sharding.poolrules import Rules, closed, rules_of, side_rules
+from tenfold.sharding.ports import SCRATCH, Driver, side
 from tenfold.sharding.view import Catalog
 from tenfold.topology.load import load as load_topology
 from tenfold.topology.model import Engine, Topology
@@ -125,10 +125,12 @@ class Threads:
 def new_pools(topology: Topology, catalog: Callable[[], Catalog | None]) -> dict[str, Pool]:
     """A pool for each shard; once the catalog is known, each connection is checked to be to a shard of it."""
     database = topology.database
-    return {
-        shard: Pool(rules_of(shard, database), source_of(topology, member_opener(topology, shard, catalog)))
-        for shard in database.shards
-    }
+    found = {}
+    for shard in database.shards:
+        source = source_of(topology, member_opener(topology, shard, catalog))
+        found[shard] = Pool(rules_of(shard, database), source)
+        found[side(shard)] = Pool(side_rules(shard, database), source)
+    return found
 
 
 def source_of(topology: Topology, open_one: Callable[[], Driver]) -> Source:
@@ -146,10 +148,11 @@ def scratch_of(topology: Topology) -> Callable[[], Driver] | None:
 def new_async_pools(topology: Topology, catalog: Catalog, threads: Threads) -> dict[str, AsyncPool]:
     """As `new_pools`, for tasks."""
     database = topology.database
-    return {
-        shard: AsyncPool(rules_of(shard, database), _async_source(topology, shard, catalog, partial(threads, shard)))
-        for shard in database.shards
-    }
+    found = {}
+    for shard in database.shards:
+        for name, rules in ((shard, rules_of(shard, database)), (side(shard), side_rules(shard, database))):
+            found[name] = AsyncPool(rules, _async_source(topology, shard, catalog, partial(threads, name)))
+    return found
 
 
 def _async_source(
@@ -189,8 +192,9 @@ def one_off_runner(topology: Topology, mode: str = "rw") -> Iterator[Runner]:
     """A runner over all shards of the file for one errand; its connections are closed after it."""
     threads = Threads(2)
     pools = {
-        shard: Pool(Rules(shard, 2, 5.0), source_of(topology, opener(topology, shard, mode)))
+        name: Pool(Rules(shard, 2, 5.0), source_of(topology, opener(topology, shard, mode)))
         for shard in topology.database.shards
+        for name in (shard, side(shard))
     }
     errand = _Errand(pools, threads)
     survive_forks(errand, pools)

@@ -273,7 +273,7 @@ class Runner:
         pool = self._pools[shard]
         link = pool.acquire()
         try:
-            errand.see_lease()
+            errand.see_lease(shard)
             reply = ask(link.driver) if errand.crowd is None else errand.crowd.asked(link, ask)
         except BaseException as error:
             settle(pool, link, error)

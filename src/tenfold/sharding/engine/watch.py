@@ -6,7 +6,7 @@ from time import perf_counter
 
 from tenfold.errors import ConstraintError, TenfoldError
 from tenfold.sharding.labels import labels
-from tenfold.sharding.ports import Begin, Commit, Observer, Open, Send, SendMany
+from tenfold.sharding.ports import Begin, Commit, Observer, Open, Send, SendMany, main_shard
 
 Sent = Send | SendMany | Open | Begin | Commit
 
@@ -28,4 +28,4 @@ class Watch:
         else:
             kind, table = ("begin" if isinstance(effect, Begin) else "commit"), ""
         ok = error is None or isinstance(error, ConstraintError)
-        observer.statement(kind, table, effect.shard, ok, perf_counter() - started_s)
+        observer.statement(kind, table, main_shard(effect.shard), ok, perf_counter() - started_s)
