@@ -87,8 +87,7 @@ def _delete_rows(work: Work, leg: Leg, throttle: Throttle) -> None:
                 if table.pinned in buckets and (shard == leg.source or _begun(work, leg, table, there)):
                     _delete(work, shard, table, (), throttle)
             elif keys_table(work.move.id, table) in there:
-                for bucket in table.of(buckets):
-                    _delete_bucket(work, shard, table, bucket, throttle)
+                _delete_buckets(work, shard, table, table.of(buckets), throttle)
 
 
 def _begun(work: Work, leg: Leg, table: Moved, there: set[str]) -> bool:
@@ -98,17 +97,15 @@ def _begun(work: Work, leg: Leg, table: Moved, there: set[str]) -> bool:
     return name in there and bool(work.shards.rows(leg.target, sql, (leg.source, table.number)))
 
 
-def _delete_bucket(work: Work, shard: str, table: Moved, bucket: int, throttle: Throttle) -> None:
-    position = ""
-    while True:
-        sql = rows.keys_of(work.move.id, table, bucket, position, KEYS)
-        keys = [str(row[0]) for row in work.shards.rows(shard, sql)]
-        if not keys:
+def _delete_buckets(work: Work, shard: str, table: Moved, buckets: Collection[int], throttle: Throttle) -> None:
+    position: tuple[int, str] | None = None
+    while buckets:
+        found = work.shards.rows(shard, rows.keys_of(work.move.id, table, buckets, position, KEYS))
+        if found:
+            _delete(work, shard, table, [str(key) for _, key in found], throttle)
+            position = (int(found[-1][0]), str(found[-1][1]))
+        if len(found) < KEYS:
             return
-        _delete(work, shard, table, keys, throttle)
-        if len(keys) < KEYS:
-            return
-        position = keys[-1]
 
 
 def _delete(work: Work, shard: str, table: Moved, keys: Collection[str], throttle: Throttle) -> None:

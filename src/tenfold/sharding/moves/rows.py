@@ -147,13 +147,16 @@ def each_digest(move: int, table: Moved, buckets: Collection[int]) -> str:
     return f"SELECT {key}, {table.bucket('t.')}, {one} FROM {_of_buckets(move, table, buckets)}"
 
 
-def keys_of(move: int, table: Moved, bucket: int, position: str, count: int) -> str:
-    """SELECT of the next shard keys of a bucket, each as a literal, in their order."""
+def keys_of(move: int, table: Moved, buckets: Collection[int], position: tuple[int, str] | None, count: int) -> str:
+    """SELECT of the next (bucket, shard key as a literal) of some buckets, in their order."""
     literal = key_literals(table, [table.key])[0].replace(table.quoted(table.key), "tf_key")
-    beyond = f" AND tf_key > {position}" if position else ""
+    beyond = ""
+    if position is not None:
+        bucket, key = position
+        beyond = f" AND tf_bucket >= {bucket:d} AND (tf_bucket > {bucket:d} OR tf_key > {key})"
     return (
-        f"SELECT {literal} FROM {keys_table(move, table)} WHERE tf_bucket = {bucket:d}{beyond}"
-        f" ORDER BY tf_key LIMIT {count}"
+        f"SELECT tf_bucket, {literal} FROM {keys_table(move, table)}"
+        f" WHERE tf_bucket IN ({listed(table.of(buckets))}){beyond} ORDER BY tf_bucket, tf_key LIMIT {count}"
     )
 
 
