@@ -53,7 +53,7 @@ class Executor:
 
     def _route_by(self, catalog: Catalog) -> None:
         self.catalog, self.layout = catalog, catalog.layout
-        self.placing = Placing(catalog.map, self.layout, catalog.watermarks)
+        self.placing = Placing(catalog.map, self.layout, catalog.watermarks, catalog.owning)
         shard_of, hidden_on = self.placing.shard_of, catalog.hidden_on
         self.reservations = Reservations(shard_of, self._wait_s, self.layout.dialect, hidden_on)
         self.writes = Writes(self.placing, self.ids, self.reservations)

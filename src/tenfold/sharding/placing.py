@@ -11,7 +11,7 @@ from tenfold.sharding.buckets import BucketMap
 from tenfold.sharding.ids import MAX_ID, id_bucket
 from tenfold.sharding.keys import KeyType, bucket_of, canonical
 from tenfold.sharding.layout import GroupTable, Layout
-from tenfold.sharding.plan import AnyShard, ById, ByKey, ByKeys, ByUnique, Everywhere, OnShard, Plan, Route
+from tenfold.sharding.plan import AnyShard, ById, ByKey, ByKeys, ByUnique, Everywhere, OnShard, Plan, Route, Scatter
 from tenfold.sharding.ports import Params, Send, Steps
 from tenfold.sharding.reserve import LOOK_UP, Transaction, claim_of
 from tenfold.sharding.statement import value
@@ -32,11 +32,13 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """watermarks: table (lower-case) → ids above it carry their bucket."""
+    """watermarks: table (lower-case) → ids above it carry their bucket
+    owning: the shards that own a bucket, in the file's order; empty: all"""
 
     map: BucketMap
     layout: Layout
     watermarks: Mapping[str, int]
+    owning: Sequence[str] = ()
 
     def shard_of(self, bucket: int) -> str:
         """The shard that owns a bucket."""
@@ -68,6 +70,8 @@ class Placing:
             return (yield from self._by_unique(route, params, tx))
         if isinstance(route, ById):
             return self._by_id(route, params)
+        if isinstance(route, Scatter) and plan.staged is not None:
+            return Place(self.layout.shards)  # its parts go where they have to
         if isinstance(route, AnyShard):
             return Place((_home(tx) or self.layout.shards[0],), anywhere=True)
         if isinstance(route, ByKeys):
@@ -87,7 +91,10 @@ class Placing:
             return (route.shard,)
         if isinstance(route, Everywhere):
             return route.shards
-        return self.layout.shards[:1] if isinstance(route, AnyShard) else self.layout.shards
+        if isinstance(route, AnyShard):
+            return self.layout.shards[:1]
+        # While it fills, and once it is drained, a shard holds rows that nobody is to see, and none else.
+        return self.owning or self.layout.shards
 
     def _by_keys(self, route: ByKeys, params: Params) -> Place:
         owners, kind = self.map.owners, route.key_type
@@ -118,7 +125,7 @@ class Placing:
                 "lives",
                 hint=f"add `{route.table.key} = ?` to the WHERE, so that it goes to one shard",
             )
-        return Place(self.layout.shards)
+        return Place(self.owning or self.layout.shards)
 
     def _by_unique(self, route: ByUnique, params: Params, tx: Transaction | None) -> Steps[Place]:
         kind = route.table.reserved[route.column]

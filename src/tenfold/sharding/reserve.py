@@ -35,7 +35,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tenfold.errors import ConstraintError, CrossShardError, NodeError, TenfoldError
+from tenfold.errors import ConstraintError, CrossShardError, FenceError, NodeError, TenfoldError
 from tenfold.sharding.dialects import SQLITE, Dialect
 from tenfold.sharding.keys import KeyType, bucket_of, key_bytes
 from tenfold.sharding.layout import GroupTable
@@ -313,10 +313,15 @@ class Reservations:
     def _end(self, settlement: Settlement, *, kept: bool) -> Steps[None]:
         for state, claims in ((RELEASING, settlement.frees), (PENDING, settlement.claims)):
             for shard, tried in self._by_shard(claim for claim in claims if claim in settlement.tried).items():
-                try:
-                    yield from self._bring(shard, settlement.token, state, tried, kept=kept)
-                except NodeError:
-                    continue
+                # The lease may have run out; then the fences are asked the next time, and it is done without one.
+                for _ in range(2):
+                    try:
+                        yield from self._bring(shard, settlement.token, state, tried, kept=kept)
+                    except FenceError:
+                        continue
+                    except NodeError:
+                        pass
+                    break
 
     def sweep(self, shards: Iterable[str], older_than_s: float, keep_verdicts_s: float) -> Steps[int]:
         """Settle what crashed writers left on `shards`; → how many statements, each once for a bucket and shard.

@@ -12,6 +12,11 @@ from tenfold.sharding.layout import Layout
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.record import Move
 
+
+def _rests(move: Move) -> bool:
+    return bool(move.legs) and move.phase in (Phase.SERVING, Phase.CLEANING)
+
+
 _EVERY = frozenset(range(BUCKETS))
 
 
@@ -37,8 +42,15 @@ class Catalog:
 
     @cached_property
     def announced(self) -> frozenset[int]:
-        """Buckets, and numbers of pinned tables, that a move has announced: of them the shards are asked."""
-        return frozenset(bucket for move in self.moves for bucket in move.buckets)
+        """Buckets, and numbers of pinned tables, that a move may take away at any moment: of them the shards are
+        asked. Where it serves, or is cleaned up after, it takes nothing: it would say so before, and wait."""
+        return frozenset(bucket for move in self.moves if not _rests(move) for bucket in move.buckets)
+
+    @cached_property
+    def owning(self) -> tuple[str, ...]:
+        """The shards that own a bucket."""
+        owners = set(self.map.owners)
+        return tuple(shard for shard in self.layout.shards if shard in owners)
 
     def renewed_since(self, before: Catalog) -> frozenset[str]:
         """Shards that a move is leaving since `before`: connections to them that were opened until then must go."""

@@ -188,6 +188,9 @@ class Mover:
         return "cut_over", {}
 
     def _returning(self, work: Work) -> tuple[str, dict[str, Any]]:
+        # While it served, routers did not ask the shards: each has to learn first that it does not any more.
+        self.progress.step("returning.leases")
+        work.wait_leases()
         for leg in work.move.legs:
             tables = work.tables(leg)
             # First what the cutover left unfinished, then what an attempt to return did.
