@@ -6,7 +6,7 @@ from tenfold.errors import ConstraintError, CrossShardError, FenceError, NodeErr
 from tests.faults.moving.log import DOUBT, NOT
 
 _UNDONE = ("stayed locked for", "undid the transaction", "held by a statement that has not ended",
-           "its reservation was given up", "is fought over")  # fmt: skip
+           "its reservation was given up", "is fought over", "cannot be reached")  # fmt: skip
 
 
 def outcome(error: Exception, *, alone: bool) -> str | None:

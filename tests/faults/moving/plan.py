@@ -22,6 +22,8 @@ STEPS = (
 INTERFACES = ("threads", "tasks", "dbapi")
 CANCEL = ("phase.leased", "capture.tables", "capture.trigger", "copy.rows", "phase.copied", "follow.rows",
           "phase.followed")  # fmt: skip
+UNTIL_THE_END_S = 1000.0
+"""Mended a moment after the move has ended."""
 CUTOVER = ("cutover.fence", "cutover.bump", "cutover.moved", "cutover.open")
 
 
@@ -161,13 +163,14 @@ def _faults(drawn: random.Random, engine: str, lease_s: float, writers: int) -> 
 
 def _fault(drawn: random.Random, engine: str, lease_s: float, writers: int) -> Fault:
     when = _moment(drawn)
-    kinds = ["stop", "stop", "stop", "cut", "cut", "kill"]
+    kinds = ["stop", "stop", "cut", "cut", "cut", "kill"]
     kinds += ["lock", "lock", "hide"] if engine == "sqlite" else ["hang", "hang", "crash"]
     kind = drawn.choice(kinds)
     if kind in ("stop", "cut"):
-        return Fault(
-            when, kind, drawn.randrange(writers + 1), lease_s * drawn.uniform(1.1, 2.0) + drawn.choice([0.0, 0.2, 0.6])
-        )
+        router = drawn.choice([writers, drawn.randrange(writers)])  # the last one reads
+        if drawn.random() < 0.5:  # from before it can know of the move until buckets are elsewhere, or to the end
+            return Fault(Moment("begin"), kind, router, drawn.uniform(1.0, 3.5) if kind == "stop" else UNTIL_THE_END_S)
+        return Fault(when, kind, router, lease_s * drawn.uniform(1.1, 2.0) + drawn.choice([0.0, 0.2, 0.6]))
     if kind == "kill":
         return Fault(when, kind, drawn.randrange(writers), 0.0)
     return Fault(when, kind, drawn.randrange(3), drawn.uniform(0.05, 0.9))

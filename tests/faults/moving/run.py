@@ -30,7 +30,7 @@ from tests.faults.moving.shards import Wire, hide_file, lock_file
 from tests.faults.moving.world import GROUP, LASTING_POSTS, World, schema, world
 from tests.mariadb import Server, fresh_databases
 from tests.sharding.engine.sites import Site
-from tests.support import free_port
+from tests.support import free_port, wait_for
 
 LONGEST_S = 90.0
 """A move that has not ended after so long will not; on a machine that does nothing else it takes 3 s."""
@@ -92,6 +92,7 @@ class Run:
                 self._go_on(1.5)
             else:
                 self._move()
+            self._go_on(COOL_S)  # for a router that still goes by what was
             self._mend()
             self._go_on(COOL_S)
             self._stop_routers()
@@ -140,6 +141,9 @@ class Run:
             first += count
         args_ = (self.mutant, self._file(), self.root, self.plan, self.world, self.plan.readers)
         self._routers.append(self._started(reading, args_))
+        logs = [f"writer_{number}.log" for number in range(first)]
+        logs += [f"reader_{number}.log" for number in range(self.plan.readers)]
+        wait_for(lambda: all((self.root / log).exists() for log in logs), "routers connect", 30)
 
     @staticmethod
     def _started(work: Callable[..., None], args: tuple[Any, ...]) -> Process:
