@@ -14,7 +14,8 @@ STEPS = (
     "begin", "token.draw", "token.shards", "announced.leases", "phase.leased", "capture.tables", "capture.fences",
     "capture.trigger", "phase.captured", "copy.keys", "copy.rows", "copy.end", "phase.copied", "follow.rows",
     "follow.marks", "phase.followed", "cutover.fence", "cutover.drain", "cutover.compare", "cutover.bump",
-    "cutover.moved", "cutover.open", "map.copy", "phase.cut_over", "phase.undo", "returning.leases", "return.fences", "phase.returned",
+    "cutover.moved", "cutover.open", "map.copy", "phase.cut_over", "phase.undo",
+    "returning.leases", "return.fences", "phase.returned",
     "phase.finish", "phase.cancel", "clean.leases", "clean.connections", "clean.trigger", "clean.rows",
     "clean.fences", "clean.tables", "phase.cleaned",
 )  # fmt: skip
