@@ -22,6 +22,7 @@ from tests.faults.moving import mutants
 from tests.faults.moving.board import Board
 from tests.faults.moving.checker import Checker
 from tests.faults.moving.clean import FROM_CLEAN
+from tests.faults.moving.frozen import FrozenRouter
 from tests.faults.moving.log import counts, wrongs
 from tests.faults.moving.mover import move
 from tests.faults.moving.plan import Attempt, Fault, Moment, Plan
@@ -67,7 +68,7 @@ class Run:
     _numbers: int = 0
     _seen: dict[str, int] = field(default_factory=dict)
     _movers: list[MoverProcess] = field(default_factory=list)
-    _routers: list[Process] = field(default_factory=list)
+    _routers: list[Process | FrozenRouter] = field(default_factory=list)
     _others: list[Process] = field(default_factory=list)
     _wires: list[Wire] = field(default_factory=list)
     _repairs: list[Callable[[], None]] = field(default_factory=list)
@@ -137,7 +138,10 @@ class Run:
         first = 0
         for interface, count in self.plan.writers:
             args = (self.mutant, self._file(), self.root, self.plan, self.world, first, interface, count)
-            self._routers.append(self._started(writing, args))
+            if first == 0 and self.plan.seed % 3 == 0 and self.mutant is mutants.none:
+                self._routers.append(FrozenRouter(self.root, args))
+            else:
+                self._routers.append(self._started(writing, args))
             first += count
         args_ = (self.mutant, self._file(), self.root, self.plan, self.world, self.plan.readers)
         self._routers.append(self._started(reading, args_))
@@ -250,7 +254,7 @@ class Run:
         return hide, bring_back
 
     @staticmethod
-    def _signal(process: Process, number: int) -> None:
+    def _signal(process: Process | FrozenRouter, number: int) -> None:
         if process.pid is not None and process.exitcode is None:
             os.kill(process.pid, number)
 
