@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tests.faults.move_rules import Rules
-from tests.faults.move_state import Mover, Scenario, Shard, State, Step, View, with_mover, with_shard
+from tests.faults.move_state import Catalog, Mover, Scenario, Shard, State, Step, View, with_mover, with_shard
 
 OVER = ("stopped", "done")
 
@@ -36,13 +36,14 @@ class Acts:
         else:
             yield self._go(f"{what} on shard {shard}", with_shard(state, shard, after), number, mover, pc)
 
-    def _phase(self, what: str, state: State, number: int, mover: Mover, pc: str, phase: str) -> Iterator[Step]:
-        """The next phase in the catalog, by compare-and-set on the token."""
-        catalog = state.catalog
-        if catalog.token != number + 1 and self._rules.phase_by_token:
+    def _phase(
+        self, what: str, state: State, number: int, mover: Mover, pc: str, phase: str, after: Catalog | None = None
+    ) -> Iterator[Step]:
+        """The next phase in the catalog, by compare-and-set on the token. after: what else changes there with it."""
+        if state.catalog.token != number + 1 and self._rules.phase_by_token:
             yield self._stop(state, number)
             return
-        catalog = catalog._replace(version=catalog.version + 1, phase=phase)
+        catalog = (after or state.catalog)._replace(version=state.catalog.version + 1, phase=phase)
         yield self._go(what, state._replace(catalog=catalog), number, mover, pc)
 
     def _once_lapsed(

@@ -28,7 +28,7 @@ from tests.faults.move_state import (
     with_shard,
 )
 
-NOWHERE = View(0, 0, 0, False)
+NOWHERE = View(0, 0, 0, False, False)
 READS = ("read", "scatter")
 
 
@@ -48,7 +48,7 @@ class Answers:
     def _check_answer(self, state: State, number: int, op: Op) -> Iterator[Step]:
         router, rules = state.routers[number], self._rules
         act, believed = router.act, self._believes(router)
-        if believed and not act.view.announced:
+        if believed and not act.view.guarded:
             yield "the lease still holds", *self._accept(state, number, op)
         elif op.does[act.at][0] != "read" or (
             rules.read_check_guarded if believed else act.leased or rules.read_check_unleased
@@ -64,7 +64,7 @@ class Answers:
         if act.leased and not believed and rules.scatter_demands_lease:
             again = with_router(state, number, router._replace(act=IDLE))
             yield "the lease no longer holds: asks again", again, None
-        elif believed and not act.view.announced:
+        elif believed and not act.view.guarded:
             yield "the lease still holds", *self._accept(state, number, op)
         elif rules.scatter_compare:
             compared = with_router(state, number, router._replace(act=act._replace(pc="compared")))
@@ -198,7 +198,7 @@ def dropped(router: Router, fence: Fence | None) -> Router:
     """Plans again. Without a lease, by what the fence row says of a later owner."""
     router = router._replace(act=IDLE)
     if not router.lease and fence is not None and fence.epoch > router.view.epoch and fence.state in (OPEN, MOVED):
-        return router._replace(view=View(-1, fence.to, fence.epoch, True))
+        return router._replace(view=View(-1, fence.to, fence.epoch, True, True))
     return router
 
 

@@ -10,7 +10,7 @@ network. So the second mover may replace the first at any moment, and the first 
   routers   `move_router`, `move_answers`: plan, connect, check the lease, send, check again (lease, or fence row by a
             current read); transactions; scatters; without the catalog they learn a later owner from fence rows
   movers    `move_acts`, `move_carry`, `move_mover`: announce, wait, capture, copy, follow, fence, drain, verify, bump,
-            open, undo, finish, cancel, take over
+            open, serve, undo, wait again, finish, cancel, take over
   rules     `move_rules`: a switch for each; `move_mutants`: what breaks without it; `move_scenarios`: what meets what
 
 Where it refines the facts (`facts/moves.md`, "What breaks when one rule is taken out"):
@@ -27,9 +27,15 @@ Where it refines the facts (`facts/moves.md`, "What breaks when one rule is take
   - A mover writes its token only over a smaller one (`token_grows`): else one that is late in it stops its successor,
     and the catalog stops it.
   - Phases are in the catalog, `finishing` and `cancelling` too: whoever takes over does not guess.
+  - Once all is cut over the move `serves`, and routers with a lease guard its bucket no more, as at rest; nor while it
+    is finished or cancelled. Nothing is taken from the owner then: `undo` is announced first, and all leases from
+    before run out ere it fences (`undo_wait`). Scatters go on leaving out copies and remains
+    (`scatter_filter_serving`). From the bump until the fences are open the phase is `given`, and guarded. A return
+    serves, too, before it is finished; really it goes from `returning` to `cleaning`, and is guarded longer.
 
-What is not: XA, several moving buckets at once, scatter writes, cascades (argued and measured in the facts); plain
-reads inside an old snapshot (their answer is the snapshot's, by their isolation); locks on rows that a mover writes.
+What is not: XA, several moving buckets at once (so no undo amid the cutover), scatter writes, cascades (argued and
+measured in the facts); plain reads inside an old snapshot (their answer is the snapshot's, by their isolation); locks
+on rows that a mover writes.
 
 What must hold: P1 every acknowledged write is on the owner, and at rest only there; P2 a transaction is there whole
 or not; P3 a read shows all that was acknowledged or read before it began; P4 a scatter sees a row once; P5 from every

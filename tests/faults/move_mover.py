@@ -12,6 +12,7 @@ from tests.faults.move_state import (
     CANCELLING,
     FENCED,
     FINISHING,
+    GIVEN,
     INCOMING,
     MOVED,
     MOVING,
@@ -19,6 +20,7 @@ from tests.faults.move_state import (
     REST,
     RETURNING,
     SERVING,
+    Catalog,
     Fence,
     Mover,
     Scenario,
@@ -30,8 +32,9 @@ from tests.faults.move_state import (
 LIFE = {
     REST: "announce",
     MOVING: "wait",
-    SERVING: "moved",
-    RETURNING: "follow",
+    GIVEN: "moved",
+    SERVING: "serving",
+    RETURNING: "unlearn",
     FINISHING: "leases",
     CANCELLING: "lift",
 }
@@ -93,7 +96,7 @@ class Movers(Carrying):
         """Reads how far the move has come."""
         catalog = state.catalog
         pc = LIFE[catalog.phase] if catalog.phase != REST or self._is_asked_for(state) else "done"
-        before_bump = catalog.phase not in (SERVING, FINISHING)
+        before_bump = catalog.phase not in (GIVEN, SERVING, FINISHING)
         src = catalog.owner if before_bump else 1 - catalog.owner
         mover = mover._replace(src=src, epoch=catalog.epoch + before_bump)
         yield self._go(f"finds the move {catalog.phase}", state, number, mover, pc)
@@ -103,8 +106,8 @@ class Movers(Carrying):
     def at_announce(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         catalog = state.catalog
         mover = mover._replace(src=catalog.owner, epoch=catalog.epoch + 1)
-        marked = state._replace(catalog=catalog._replace(announced_at=catalog.version + 1))
-        yield from self._phase("announces the move", marked, number, mover, "wait", MOVING)
+        after = catalog._replace(announced_at=catalog.version + 1, moves=catalog.moves + 1)
+        yield from self._phase("announces the move", state, number, mover, "wait", MOVING, after)
 
     def at_wait(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         since = state.catalog.announced_at
@@ -175,9 +178,9 @@ class Movers(Carrying):
         if catalog.token != number + 1 and self._rules.compare_and_set:
             yield self._stop(state, number)
             return
-        catalog = catalog._replace(version=catalog.version + 1, owner=1 - mover.src, epoch=mover.epoch, phase=SERVING)
+        catalog = catalog._replace(version=catalog.version + 1, owner=1 - mover.src, epoch=mover.epoch, phase=GIVEN)
         after = state._replace(catalog=catalog, era=state.era + 1)
-        pc = "moved" if self._rules.bump_before_open else "serving"
+        pc = "moved" if self._rules.bump_before_open else "serve"
         yield self._go(f"bumps the epoch to {mover.epoch}", after, number, mover, pc)
 
     def at_moved(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
@@ -199,24 +202,37 @@ class Movers(Carrying):
     def _after_open(self) -> str:
         if not self._rules.bump_before_open:
             return "bump"
-        return "serving" if self._rules.reverse_before_open else "reverse"
+        return "serve" if self._rules.reverse_before_open else "reverse"
 
     def at_reverse(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        yield from self._create(state, number, mover, "serving", 1 - mover.src)
+        yield from self._create(state, number, mover, "serve", 1 - mover.src)
 
     # After it.
 
+    def at_serve(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """From here on nobody guards the bucket. A return comes by here, too, on its way to its end."""
+        yield from self._phase("says that all is cut over", state, number, mover, "serving", SERVING)
+
     def at_serving(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        epoch, owner = state.catalog.epoch, state.catalog.owner
-        if self._scenario.undo and epoch == 2:
-            back = mover._replace(src=owner, epoch=epoch + 1)
-            yield from self._phase("undoes the move", state, number, back, "follow", RETURNING)
+        catalog = state.catalog
+        if self._scenario.undo and catalog.epoch == 2:
+            back = mover._replace(src=catalog.owner, epoch=catalog.epoch + 1)
+            after = catalog._replace(announced_at=catalog.version + 1)
+            yield from self._phase("undoes the move", state, number, back, "unlearn", RETURNING, after)
         if self._scenario.finish:
             yield from self._phase("finishes the move", state, number, mover, "leases", FINISHING)
         if self._scenario.cancel and not self._rules.forward_only:
             # Not even by taking the owner back: what the target took meanwhile stays behind.
-            catalog = state.catalog._replace(owner=mover.src, epoch=epoch - 1)
-            yield from self._cancel(state._replace(catalog=catalog), number, mover)
+            yield from self._cancel(state, number, mover, catalog._replace(owner=mover.src, epoch=catalog.epoch - 1))
+
+    def at_unlearn(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """Who went by a move that serves did not guard its bucket."""
+        since = state.catalog.announced_at
+        words = "every lease from before the return has run out"
+        if self._rules.undo_wait:
+            yield from self._once_lapsed(words, state, number, mover, "follow", lambda view: view.version < since)
+        else:
+            yield self._go("does not wait", state, number, mover, "follow")
 
     def at_leases(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         epoch, words = state.catalog.epoch, "every lease by an older epoch has run out"
@@ -258,8 +274,7 @@ class Movers(Carrying):
 
     def _is_asked_for(self, state: State) -> bool:
         """Whether at rest there is a move still to be made: the first, or a second one after it."""
-        announced_at = state.catalog.announced_at
-        return announced_at == 0 or (self._scenario.again and announced_at == 2)
+        return state.catalog.moves < (2 if self._scenario.again else 1)
 
     def at_clear(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         pc = "announce" if number and self._is_asked_for(state) else "done"
@@ -273,8 +288,9 @@ class Movers(Carrying):
         if self._scenario.cancel and state.catalog.phase == MOVING:
             yield from self._cancel(state, number, mover)
 
-    def _cancel(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        yield from self._phase("cancels the move", state, number, mover._replace(batch=()), "lift", CANCELLING)
+    def _cancel(self, state: State, number: int, mover: Mover, after: Catalog | None = None) -> Iterator[Step]:
+        mover = mover._replace(batch=())
+        yield from self._phase("cancels the move", state, number, mover, "lift", CANCELLING, after)
 
     def at_lift(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         source = state.shards[mover.src]

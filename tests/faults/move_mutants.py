@@ -24,12 +24,14 @@ MUTANTS = (
     Mutant(("read_check_guarded",), "P3", "a reader, and a write that it must not miss"),
     Mutant(("read_check_unleased",), "P3", "a reader without the catalog"),
     Mutant(("epoch_in_fence",), "P3", "a reader, and a move that is undone"),
+    Mutant(("undo_wait",), "P3", "a reader, and a move that is undone"),
     # Either is enough: while the source is fenced, a read there passes no check.
     Mutant(("moved_before_open", "open_only"), "P3", "a reader, and a write that it must not miss"),
     # A scatter that sees a row twice, or not.
     Mutant(("after_check",), "P4", "a scatter"),
     Mutant(("same_version",), "P4", "a scatter"),
     Mutant(("scatter_filter",), "P4", "a scatter"),
+    Mutant(("scatter_filter_serving",), "P4", "a scatter"),
     Mutant(("scatter_filter_unleased",), "P4", "a scatter without the catalog"),
     Mutant(("scatter_demands_lease",), "P4", "a scatter"),
     Mutant(("scatter_compare",), "P4", "a scatter, and a row born meanwhile"),
@@ -39,6 +41,7 @@ MUTANTS = (
     # A write that is lost.
     Mutant(("zero_row_check",), "P1", "an update of a row born meanwhile"),
     Mutant(("several_buckets_check",), "P1", "an update of it and of another bucket"),
+    Mutant(("undo_wait",), "P1", "an update of a row born meanwhile"),
     Mutant(("current_read",), "P1", "an update of it in an older snapshot"),
     Mutant(("write_check_unleased",), "P1", "a writer without the catalog"),
     Mutant(("tombstones",), "P1", "a writer without the catalog"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tests.faults.move_answers import Answers, dropped, show
 from tests.faults.move_state import (
+    GUARDED,
     IDLE,
     OPEN,
     REST,
@@ -22,7 +23,8 @@ from tests.faults.move_state import (
 
 
 def view_of(catalog: Catalog) -> View:
-    return View(catalog.version, catalog.owner, catalog.epoch, catalog.phase != REST)
+    phase = catalog.phase
+    return View(catalog.version, catalog.owner, catalog.epoch, phase in GUARDED, phase != REST)
 
 
 class Routers(Answers):
@@ -130,8 +132,8 @@ class Routers(Answers):
         router = state.routers[number]
         act, rules = router.act, self._rules
         got = act.got or (None, None)
-        filtered = act.view.announced if act.leased else rules.scatter_filter_unleased or act.view.announced
-        filtered = filtered and rules.scatter_filter
+        hides = act.view.hides if rules.scatter_filter_serving else act.view.guarded
+        filtered = rules.scatter_filter and (hides or (not act.leased and rules.scatter_filter_unleased))
         for shard in (0, 1):
             if got[shard] is None:
                 rows = state.shards[shard].rows

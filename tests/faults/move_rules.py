@@ -14,6 +14,8 @@ class Rules:
     """After the announcement the mover waits for all leases from before it."""
     finish_wait: bool = True
     """On finish it waits for all leases by an older epoch, before it kills."""
+    undo_wait: bool = True
+    """On undo it waits for all leases from before that was announced: those of a move that serves guard nothing."""
     lease_from_poll_start: bool = True
     """A lease counts from the start of its poll, not from the answer."""
     after_check: bool = True
@@ -25,7 +27,7 @@ class Rules:
 
     # Checks of fence rows.
     read_check_guarded: bool = True
-    """A read of an announced bucket checks the fence."""
+    """A read of a bucket that may be taken away checks the fence."""
     read_check_unleased: bool = True
     """So does a read without a lease."""
     zero_row_check: bool = True
@@ -44,12 +46,14 @@ class Rules:
     # Scatters.
     scatter_filter: bool = True
     """Of an announced bucket, only its owner's rows are taken."""
+    scatter_filter_serving: bool = True
+    """Of one that is no longer guarded, too: the remains, or copies, are there until the announcement is cleared."""
     scatter_filter_unleased: bool = True
     """Without a lease that holds for every bucket: no announcement would have been heard."""
     scatter_demands_lease: bool = True
     """Planned with a lease, it is asked again once that has run out: fences of owners say nothing of copies."""
     scatter_compare: bool = True
-    """After the last answer the fences of announced buckets are checked (without a lease: all)."""
+    """After the last answer the fences of guarded buckets are checked (without a lease: all)."""
 
     # Fences and triggers.
     fence: bool = True

@@ -38,7 +38,7 @@ SMALL = {
     "a scatter, and a row born meanwhile": Scenario((one("scatter"), at_once()), rows=(False,), finish=False),
     "a scatter without the catalog": Scenario((offline("scatter"),), cancel=True),
     "a scatter and two movers": Scenario((one("scatter", lapses=False),), movers=2, cancel=True, finish=False),
-    "an update of a row born meanwhile": Scenario((one("update"), at_once()), rows=(False,), finish=False),
+    "an update of a row born meanwhile": Scenario((one("update"), at_once()), rows=(False,), undo=True, finish=False),
     "an update of it and of another bucket": Scenario((one("several"), at_once()), rows=(False,), finish=False),
     "an update of it in an older snapshot": Scenario((SNAPSHOT, at_once()), rows=(False,), finish=False),
     "a writer, up to the cutover": Scenario((one("write"),), finish=False),
@@ -82,6 +82,13 @@ LARGE = {
     "an update": Scenario((one("update"), at_once()), rows=(False,), movers=2, cancel=True),
     "an update of two buckets": Scenario((one("several"), at_once()), rows=(False,), movers=2, cancel=True),
     "an update in an older snapshot": Scenario((SNAPSHOT, at_once()), rows=(False,), undo=True, cancel=True),
+    "a reader, the move undone": Scenario((one("read"), at_once()), movers=2, undo=True, finish=False),
+    "a scatter, the move undone": Scenario(
+        (one("scatter"), at_once()), rows=(False,), movers=2, undo=True, finish=False
+    ),
+    "an update, the move undone": Scenario(
+        (one("update"), at_once()), rows=(False,), movers=2, undo=True, finish=False
+    ),
     "a writer whose polls take their time": Scenario((one("write", slowly=True),), movers=2, cancel=True),
     "a reader whose polls take their time": Scenario((one("read", slowly=True), at_once()), undo=True, cancel=True),
     "a writer, a reader and a third": Scenario((one("write", lapses=False), one("read", lapses=False), at_once())),

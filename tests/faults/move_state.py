@@ -9,31 +9,36 @@ from typing import NamedTuple
 # the same row" is "has more bits". A row that was deleted keeps its bits in the model, though no reader sees them.
 BORN, DEAD, FIRST_BIT = 1, 2, 4
 
-# Phases of the catalog.
-REST, MOVING, SERVING, RETURNING, FINISHING, CANCELLING = (
-    "at rest", "moving", "serving", "returning", "finishing", "cancelling",
+# Phases of the catalog. GIVEN: from the bump until the fences say so too, in a move as in its return.
+REST, MOVING, GIVEN, SERVING, RETURNING, FINISHING, CANCELLING = (
+    "at rest", "moving", "given", "serving", "returning", "finishing", "cancelling",
 )  # fmt: skip
+GUARDED = (MOVING, GIVEN, RETURNING)
+"""In the others nothing is taken from the owner: it would be announced before, and waited for."""
 # States of a fence row.
 OPEN, FENCED, MOVED, INCOMING = "open", "fenced", "moved", "incoming"
 
 
 class View(NamedTuple):
-    """What a router knows. version: -1 if it was learnt from a fence row, not from the catalog."""
+    """What a router knows. version: -1 if it was learnt from a fence row, not from the catalog; guarded: the owner
+    may change at any moment; hides: who is not the owner may have copies, or remains."""
 
     version: int
     owner: int
     epoch: int
-    announced: bool
+    guarded: bool
+    hides: bool
 
 
 class Catalog(NamedTuple):
-    """announced_at: the version of the last announcement."""
+    """announced_at: the version of the last announcement, of a move or of its return; moves: how many there were."""
 
     version: int
     owner: int
     epoch: int
     phase: str
     announced_at: int
+    moves: int
     token: int
 
 
@@ -73,7 +78,7 @@ class Act(NamedTuple):
 
     pc: str = "idle"
     at: int = 0
-    view: View = View(0, 0, 0, False)
+    view: View = View(0, 0, 0, False, False)
     leased: bool = False
     era: int = 0
     floor: tuple[int, ...] = ()
@@ -180,10 +185,10 @@ def begin(scenario: Scenario) -> State:
     """Shard 0 owns the bucket. The first mover has its token everywhere, or in the catalog only."""
     rows = tuple(BORN if there else 0 for there in scenario.rows)
     none = (0,) * len(rows)
-    view = View(1, 0, 1, False)
+    view = View(1, 0, 1, False, False)
     token = 0 if scenario.late else 1
     return State(
-        Catalog(1, 0, 1, REST, 0, 1),
+        Catalog(1, 0, 1, REST, 0, 0, 1),
         (Shard(rows, none, 0, Fence(OPEN, 1, 0), token, 0), Shard(none, none, 0, Fence(MOVED, 1, 0), token, 0)),
         tuple(Router(view, c.leased and not c.at_once, None, 0, IDLE) for c in scenario.clients),
         (Mover("announce", ddl="open") if token else Mover("token"), Mover("off"))[: scenario.movers],
