@@ -10,6 +10,10 @@ import pytest
 
 import tenfold
 from tenfold.errors import NodeDown
+from tenfold.sharding.keys import KeyType, bucket_of
+from tenfold.sharding.moves.mover import Limits, Mover
+from tenfold.sharding.moves.phases import Phase
+from tenfold.sharding.moves.record import Leg
 from tests.mariadb import Server, server
 from tests.sharding.engine.sites import Site, mariadb_site
 from tests.support import wait_for
@@ -19,6 +23,8 @@ from tests.support import wait_for
 SMALL_FILE = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M:autoextend:max:22M")
 DEPOSIT = "INSERT INTO deposits (user_id, amount) VALUES (?, ?)"
 BATCH = 2_000
+ROWS = 80_000
+"""More than there is room for beside the ballast, and less than without it."""
 
 
 @pytest.fixture
@@ -92,3 +98,31 @@ def store_together(db: tenfold.Database, key: int) -> None:
     with db.transaction() as tx:
         tx.execute(DEPOSIT, (key, 2))
         tx.executemany(DEPOSIT, [(key, 3)] * BATCH)
+
+
+def test_a_move_to_a_full_server_stops_and_goes_on_when_there_is_room(site: Site) -> None:
+    key = site.key("shard_0")
+    with tenfold.connect(site.file) as db:
+        for _ in range(ROWS // BATCH):
+            db.executemany(DEPOSIT, [(key, 1)] * BATCH)
+    ids = site.look("shard_0", "SELECT id FROM deposits ORDER BY id")
+    mover = Mover(site.topology(), limits=Limits(grace_s=0.0))
+    mover.begin([Leg("shard_0", "shard_1", (bucket_of(key, KeyType.INTEGER),))])
+    with pytest.raises(NodeDown, match="shard_1") as caught:
+        mover.run()
+    assert "make room" in caught.value.hint
+    with tenfold.connect(site.file) as db:  # and everybody goes on
+        assert db.execute("SELECT COUNT(*) FROM deposits WHERE user_id = ?", (key,)).scalar() == ROWS
+        db.execute("DELETE FROM deposits WHERE id = ? AND user_id = ?", (ids[0][0], key))
+
+    site.look("shard_1", "DROP TABLE ballast")
+
+    def goes_on() -> bool:  # room is made in the server's own time
+        with suppress(NodeDown):
+            return mover.run().phase is Phase.SERVING
+        return False
+
+    wait_for(goes_on, "the move serves", 60)
+    mover.finish()
+    assert site.look("shard_1", "SELECT id FROM deposits ORDER BY id") == ids[1:]
+    assert deposits(site, "shard_0") == 0
