@@ -29,9 +29,10 @@ bench:           ## measure, side by side; prints machine, medians and ratios
 	@for f in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
 
 ROUNDS ?= 1
-faults:          ## kill and cut writers for minutes, from new seeds each time; ROUNDS=5: longer
+faults:          ## kill and cut writers, and moves under them, from new seeds each time; ROUNDS=5: longer
 	@$(PYTHON) tools/setup.py dev --servers
-	@TENFOLD_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 tests/faults tests/sharding/engine/test_writes_cut_short.py
+	@TENFOLD_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 tests/faults tests/sharding/moves/mover \
+	  tests/sharding/engine/test_writes_cut_short.py tests/sharding/engine/test_full_server.py
 
 STATEMENTS ?= 100000
 SEED ?= $(shell date +%s)

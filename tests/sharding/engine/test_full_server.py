@@ -14,6 +14,7 @@ from tenfold.sharding.keys import KeyType, bucket_of
 from tenfold.sharding.moves.mover import Limits, Mover
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.record import Leg
+from tests.faults.conftest import LONG
 from tests.mariadb import Server, server
 from tests.sharding.engine.sites import Site, mariadb_site
 from tests.support import wait_for
@@ -100,6 +101,7 @@ def store_together(db: tenfold.Database, key: int) -> None:
         tx.executemany(DEPOSIT, [(key, 3)] * BATCH)
 
 
+@pytest.mark.skipif(not LONG, reason="`make faults` runs it")
 def test_a_move_to_a_full_server_stops_and_goes_on_when_there_is_room(site: Site) -> None:
     key = site.key("shard_0")
     with tenfold.connect(site.file) as db:

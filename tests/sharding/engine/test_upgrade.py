@@ -122,7 +122,7 @@ def test_an_upgrade_killed_after_any_step_is_finished_by_the_next(
         else:
             with mariadb_site(tmp_path / f"site_{steps}", request.getfixturevalue("three_servers")) as site:
                 done = killed_and_finished(of_version_1(site), steps)
-        steps += 19 if engine == "sqlite" else 53
+        steps += 29 if engine == "sqlite" else 97
     assert steps > 70, steps
 
 
