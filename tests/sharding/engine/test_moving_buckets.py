@@ -347,7 +347,9 @@ def test_connections_to_shards_that_are_cleaned_up_are_opened_anew(
 
 def test_a_process_is_on_the_list_of_routers_while_it_lives(home: Site) -> None:
     before = len(home.look("shard_0", "SELECT id FROM tf_router"))
-    with home.connect():
+    with home.connect() as db:
+        assert len(home.look("shard_0", "SELECT id FROM tf_router")) == before, "what lives for a moment is not listed"
+        db._renewal.once()
         rows = home.look("shard_0", "SELECT schema_version, shards FROM tf_router ORDER BY started_s DESC LIMIT 1")
         assert list(rows[0]) == [2, "shard_0,shard_1,shard_2"]
         assert len(home.look("shard_0", "SELECT id FROM tf_router")) == before + 1

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.sharding.catalog import load
@@ -64,7 +65,7 @@ class AsyncDatabase:
 
     async def ready(self) -> AsyncDatabase:
         """This, with a lease."""
-        await asyncio.to_thread(self._renewal.once)
+        await asyncio.to_thread(partial(self._renewal.once, named=False))
         return self
 
     def _learn(self, topology: Topology) -> None:

@@ -51,7 +51,7 @@ class Database:
         guard = Guard(topology, executor, Lease(boot_clock), topology.database.lock_wait_s, self._changed)
         self._renewal, self._sweeper = Renewal(guard, self._learn), Sweeper(guard)
         self._guard = guard
-        self._renewal.once()
+        self._renewal.once(named=False)
         self._renewal.start()
         self._sweeper.start()
         return guard

@@ -50,6 +50,7 @@ class Renewal:
         self._id = secrets.token_hex(16)
         self._started_s = time.time()
         self._named_s = 0.0
+        self._listed = False
         self._read_ns = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -72,16 +73,20 @@ class Renewal:
         if self._thread is not None:
             self._thread.join(timeout=10)
         with self._lock:
-            with suppress(TenfoldError):  # it is forgotten by itself
-                self._runner.run(_sent(self._catalog, _GONE, (self._id,)))
+            if self._listed:
+                with suppress(TenfoldError):  # it is forgotten by itself
+                    self._runner.run(_sent(self._catalog, _GONE, (self._id,)))
             for pool in self._pools.values():
                 pool.close()
 
-    def once(self) -> None:
-        """Renew the lease now, if the catalog answers; else statements ask the shards' own fences."""
+    def once(self, *, named: bool = True) -> None:
+        """Renew the lease now, if the catalog answers; else statements ask the shards' own fences.
+
+        named  also see that the process is on the list; what lives for less than a lease need not be
+        """
         with self._lock:
             try:
-                self._renew()
+                self._renew(named)
             except TenfoldError as error:
                 _log.debug("the lease on the bucket map is not renewed: %s", error)
 
@@ -90,9 +95,9 @@ class Renewal:
         for pool in self._pools.values():
             pool.forget()
 
-    def _renew(self) -> None:
+    def _renew(self, named: bool) -> None:
         self._read_again()
-        if time.time() - self._named_s >= NAMED_EVERY_S:
+        if named and time.time() - self._named_s >= NAMED_EVERY_S:
             self._runner.run(self._named())
             self._named_s = time.time()
         self._runner.run(self._guard.poll())
@@ -122,8 +127,8 @@ class Renewal:
     def _named(self) -> Steps[None]:
         catalog, shards = self._catalog, ",".join(self._guard.topology.database.shards)
         now_s = time.time()
-        seen = yield Send(catalog, _SEEN, (now_s, shards, SCHEMA_VERSION, self._id))
-        if not seen.rowcount:
+        known, self._listed = self._listed, True
+        if not known or not (yield Send(catalog, _SEEN, (now_s, shards, SCHEMA_VERSION, self._id))).rowcount:
             host = socket.gethostname().encode("ascii", "replace").decode()[:100]
             row = (self._id, SCHEMA_VERSION, host, os.getpid(), shards, self._started_s, now_s)
             with suppress(ConstraintError):  # MySQL counts no row that has its values already
