@@ -47,6 +47,11 @@ class Catalog:
         return frozenset(bucket for move in self.moves if not _rests(move) for bucket in move.buckets)
 
     @cached_property
+    def moving(self) -> frozenset[int]:
+        """All buckets of moves that are not done: copies and remains of their rows lie elsewhere by right."""
+        return frozenset(bucket for move in self.moves for bucket in move.buckets)
+
+    @cached_property
     def owning(self) -> tuple[str, ...]:
         """The shards that own a bucket."""
         owners = set(self.map.owners)

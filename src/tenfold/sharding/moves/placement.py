@@ -92,7 +92,7 @@ def _foreign(catalog: Catalog, shard: str, table: Moved) -> str:
     """A condition: the row is of a bucket that is neither the shard's nor on the move."""
     own = [
         bucket for bucket in range(BUCKETS)
-        if bucket in catalog.announced or catalog.map.shard_of(bucket) == shard
+        if bucket in catalog.moving or catalog.map.shard_of(bucket) == shard
     ]  # fmt: skip
     return f"{table.bucket()} NOT IN ({listed(own)})" if own else f"{table.bucket()} IS NOT NULL"
 
@@ -142,7 +142,7 @@ def _mend(
 
 def _refuse_moving(shards: Shards, topology: Topology, catalog: Catalog) -> None:
     moves = [move_of(row) for row in shards.rows(topology.catalog_shard, ACTIVE)]
-    if any(move.buckets - catalog.announced for move in moves):
+    if any(move.buckets - catalog.moving for move in moves):
         raise MoveError("a move has begun meanwhile", hint="run it again once the move is done")
 
 
