@@ -109,7 +109,7 @@ def create_triggers(work: Work, shard: str, tables: Collection[Moved]) -> None:
             if (table.number, event) not in {(number, at) for _, number, at in there.values()}:
                 work.books.note(work.move, shard, [name])
                 work.progress.step("capture.trigger")
-                _define(work, shard, statement)
+                define(work, shard, statement)
     missing = {(table.number, event) for table in tables for event, _, _ in triggers(0, table, 0)}
     missing -= {(number, event) for _, number, event in installed(work, shard).values()}
     if missing:
@@ -127,10 +127,10 @@ def drop_triggers(work: Work, shard: str) -> None:
     for name, (token, _, _) in installed(work, shard).items():
         if token <= work.move.token:
             work.progress.step("clean.trigger")
-            _define(work, shard, drop_trigger(name, work.shards.dialect))
+            define(work, shard, drop_trigger(name, work.shards.dialect))
 
 
-def _define(work: Work, shard: str, statement: str) -> None:
+def define(work: Work, shard: str, statement: str) -> None:
     """DDL that waits for open transactions: in short turns, as all who come after it wait behind it."""
     until_s = work.clock() + BARRIER_S
     for patience_s in _turns():

@@ -34,8 +34,7 @@ from tenfold.sharding.layout import Grouped, Layout, Referenced, layout_of
 from tenfold.sharding.moves.books import Books, end_ddl, shard_tokens, take_shards
 from tenfold.sharding.moves.connections import Shards
 from tenfold.sharding.moves.creating import create_like, has_table, is_empty
-from tenfold.sharding.moves.installing import _define as define
-from tenfold.sharding.moves.installing import drop_triggers, installed, set_fences
+from tenfold.sharding.moves.installing import define, drop_triggers, installed, set_fences
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.progress import Progress
 from tenfold.sharding.moves.record import REFERENCE

@@ -161,11 +161,7 @@ def _bring(shards: Shards, owner: str, table: Moved, rows: Sequence[tuple[str, i
 def _bring_all(shards: Shards, owner: str, table: Moved, rows: Sequence[tuple[str, int, str]]) -> set[str]:
     with shards.transaction(owner, token=False) as driver:
         _demand(shards, driver, {bucket for _, bucket, _ in rows}, owner, "open")
-        held = driver.execute(
-            f"SELECT {key_text(table, table.shape.primary_key)}, {row_text(table)} FROM {table.name}"
-            f" WHERE {among(table, table.primary_key, [text for text, _, _ in rows])}{shards.dialect.current_read}", ()
-        ).rows  # fmt: skip
-        there = {str(text): str(row) for text, row in held}
+        there = _held(shards, driver, table, rows)
         absent = [row for text, _, row in rows if text not in there]
         if absent:
             driver.execute(insert_rows(table, ",".join(absent)), ())
@@ -178,15 +174,21 @@ def _take_away(shards: Shards, shard: str, table: Moved, rows: Sequence[tuple[st
         return 0
     with shards.transaction(shard, token=False) as driver:
         _demand(shards, driver, {bucket for _, bucket, _ in rows}, shard, "moved")
-        held = driver.execute(
-            f"SELECT {key_text(table, table.shape.primary_key)}, {row_text(table)} FROM {table.name}"
-            f" WHERE {among(table, table.primary_key, [text for text, _, _ in rows])}{shards.dialect.current_read}", ()
-        ).rows  # fmt: skip
-        now = {str(text): str(row) for text, row in held}
+        now = _held(shards, driver, table, rows)
         same = [text for text, _, row in rows if now.get(text) == row]
         if same:
             driver.execute(f"DELETE FROM {table.name} WHERE {among(table, table.primary_key, same)}", ())
     return len(same)
+
+
+def _held(shards: Shards, driver: Any, table: Moved, rows: Sequence[tuple[str, int, str]]) -> dict[str, str]:
+    """What a shard has under the primary keys of `rows`, locked to the end of the transaction: key → row."""
+    keys = [text for text, _, _ in rows]
+    sql = (
+        f"SELECT {key_text(table, table.shape.primary_key)}, {row_text(table)} FROM {table.name}"
+        f" WHERE {among(table, table.primary_key, keys)}{shards.dialect.current_read}"
+    )
+    return {str(text): str(row) for text, row in driver.execute(sql, ()).rows}
 
 
 def _demand(shards: Shards, driver: Any, buckets: set[int], shard: str, state: str) -> None:
