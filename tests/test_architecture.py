@@ -37,8 +37,10 @@ MAY_IMPORT["middleware"] = {"monitor"}
 
 # A Pure file decides; it neither reads nor writes, nor asks the clock or chance.
 IMPURE_MODULES = {
-    "aiohttp", "argon2", "asyncio", "click", "concurrent", "contextlib.chdir", "ctypes", "fcntl", "getpass", "glob",
-    "http", "httpx", "importlib", "io", "jinja2", "logging", "multiprocessing", "os", "pathlib", "psutil", "pwd",
+    "aiohttp", "argon2", "asyncio", "asyncssh", "click", "concurrent", "contextlib.chdir", "ctypes",
+    "fcntl", "getpass", "glob",
+    "http", "httpx", "importlib", "io", "jinja2", "logging", "multiprocessing", "os", "pathlib",
+    "psutil", "pwd", "pyrage", "smtplib", "tarfile",
     "random", "redis", "resource", "rich", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3",
     "ssl", "starlette", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uvicorn", "uuid",
     "datetime",

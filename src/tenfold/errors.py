@@ -11,8 +11,13 @@ TenfoldError
 ├── NodeError            a machine did not do its part          retryable
 │   ├── PoolTimeout          no connection in time
 │   ├── NodeDown             refused or vanished
+│   ├── HostError            a host cannot be reached, or did not do as it was told
 │   └── FenceError           the rows are on their way to another shard; nothing was done
 ├── MoveError            a move stopped; nothing is lost        `tenfold shard resume`
+├── DeployError          a deploy was refused or has failed; the fleet is as it was
+│   └── GateError            a gate stopped it                  rolled back
+├── BackupError          a backup could not be made, is not what it says, or may not be restored there
+├── NotifyError          a notice could not be taken or delivered
 ├── BalancerError        nginx is missing or refuses its configuration
 └── PlatformError        the platform cannot start, stop or be reached
 """
@@ -104,6 +109,26 @@ class FenceError(NodeError):
 
 class MoveError(TenfoldError):
     """A move was refused, or has stopped; nothing is lost, and `tenfold shard resume` goes on."""
+
+
+class HostError(NodeError):
+    """A host cannot be reached, is not who it should be, or did not do as it was told."""
+
+
+class DeployError(TenfoldError):
+    """A deploy was refused, or has failed; what runs is what ran before."""
+
+
+class GateError(DeployError):
+    """A gate stopped a deploy; the fleet was taken back to the last good release."""
+
+
+class BackupError(TenfoldError):
+    """A backup could not be made, is not what its manifest says, or may not be restored where it was asked."""
+
+
+class NotifyError(TenfoldError):
+    """A notice could not be taken or delivered."""
 
 
 class BalancerError(TenfoldError):

@@ -20,7 +20,9 @@ RAW = tomllib.loads(TEXT)
 # A named table of the reference stands for every table of that kind.
 NAMED = {"Limit": "balancer.limits.general", "Shard": "database.shards.shard_0", "Group": "database.groups.user",
          "Environment": "environments.production", "Host": "environments.production.hosts.web_1",
-         "Backend": "app.backends", "Reference": "database.reference"}  # fmt: skip
+         "Backend": "app.backends", "Reference": "database.reference",
+         "Threshold": "monitor.response_time_s", "Slack": "notify.slack", "Email": "notify.email",
+         "Webhook": "notify.webhook"}  # fmt: skip
 
 
 def fields() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -42,13 +44,13 @@ FIELDS = list(fields())
 def value_at(table: str) -> Any:
     here: Any = RAW
     for step in [step for step in table.split(".") if step]:
-        here = here[step]
+        here = here.get(step, {})  # what is shown behind "# " is not there
     return here[0] if isinstance(here, list) else here
 
 
 def block(table: str) -> str:
     """The lines of a [table], up to the next header."""
-    found = re.search(rf"^\[+{re.escape(table)}\]+.*?(?=^\[|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^(?:# )?\[+{re.escape(table)}\]+.*?(?=^(?:# )?\[|\Z)", TEXT, re.MULTILINE | re.DOTALL)
     return found[0] if found else ""
 
 
@@ -59,7 +61,8 @@ def test_the_model_has_keys_to_document() -> None:
 @pytest.mark.parametrize(("table", "key", "node"), FIELDS, ids=[f"{t}.{k}" for t, k, _ in FIELDS])
 def test_the_reference_names_every_key(table: str, key: str, node: dict[str, Any]) -> None:
     commented = re.search(rf"^# {key} = ", block(table), re.MULTILINE)
-    assert key in value_at(table) or commented, f"[{table}] {key} is not in reference.toml"
+    shown = f"\n# [{table}.{key}]" in TEXT
+    assert key in value_at(table) or commented or shown, f"[{table}] {key} is not in reference.toml"
 
 
 @pytest.mark.parametrize(
@@ -67,8 +70,8 @@ def test_the_reference_names_every_key(table: str, key: str, node: dict[str, Any
     ids=[f"{t}.{k}" for t, k, n in FIELDS if "default" in n and k in value_at(t)],
 )  # fmt: skip
 def test_the_values_of_the_reference_are_the_defaults(table: str, key: str, node: dict[str, Any]) -> None:
-    if table == "balancer.limits.general" or not table:
-        # The limits' own values are the default of balancer.limits; sections are compared key by key.
+    if table in ("balancer.limits.general", "monitor.response_time_s") or not table:
+        # The limits' own values are the default of what holds them; sections are compared key by key.
         return
     assert value_at(table)[key] == node["default"]
 
@@ -78,6 +81,19 @@ def test_the_limits_of_the_reference_are_the_shipped_ones() -> None:
 
     without = {**RAW, "balancer": {}}
     assert parse(RAW).balancer.limits == parse(without).balancer.limits
+
+
+def test_the_thresholds_of_the_reference_are_the_shipped_ones() -> None:
+    from tenfold.topology.parse import parse
+
+    assert parse(RAW).monitor == parse({**RAW, "monitor": {}}).monitor
+
+
+def test_a_threshold_of_which_one_limit_is_written_keeps_the_other() -> None:
+    from tenfold.topology.parse import parse
+
+    written = parse({**RAW, "monitor": {"response_time_s": {"warning": 1.0}}}).monitor.response_time_s
+    assert (written.warning, written.critical, written.for_s) == (1.0, 5.0, 120.0)
 
 
 @pytest.mark.parametrize(("table", "key", "node"), FIELDS, ids=[f"{t}.{k}" for t, k, _ in FIELDS])

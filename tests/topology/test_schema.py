@@ -51,7 +51,9 @@ def test_null_is_no_value_of_toml() -> None:
 def test_an_environment_may_name_any_section_in_part() -> None:
     environment = node_at(("environments", "production"))
     assert environment is not None
-    assert set(environment["properties"]) == {"hosts", "platform", "app", "balancer", "database", "cache"}
+    assert set(environment["properties"]) == {
+        "hosts", "platform", "app", "balancer", "database", "cache", "monitor", "notify", "deploy", "backup",
+    }  # fmt: skip
     assert "required" not in (node_at(("environments", "production", "app")) or {})
     assert "required" not in (node_at(("environments", "production", "database", "shards", "x")) or {})
     # A host is nobody's overlay: it is there in full.

@@ -5,38 +5,26 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-# wording.py says in words what each pattern means.
-NAME = r"^[a-z][a-z0-9_]{0,39}$"
-IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_$]{0,63}$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-RATE = r"^[1-9][0-9]{0,6}r/[sm]$"
-URL_PATH = r"^/[!-~]*$"
-METHOD = r"^[A-Z]{1,20}$"
-# Neither may start with a dash: ssh would take it for an option.
-HOST_ADDRESS = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$"
-ACCOUNT = r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"
-
-Name = Annotated[str, Field(pattern=NAME)]
-Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
-Variable = Annotated[str, Field(pattern=VARIABLE)]
-RateText = Annotated[str, Field(pattern=RATE)]
-UrlPath = Annotated[str, Field(pattern=URL_PATH)]
-Method = Annotated[str, Field(pattern=METHOD)]
-# Strict: pydantic would else take true for 1 and "3" for 3.
-Whole = Annotated[int, Field(strict=True)]
-Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys are refused, nothing changes once read."""
-
-    # hide_input_in_errors: a mistake beside a secret must not print it, wherever the error ends up.
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+from tenfold.topology.operations import Backup, Deploy, Monitor, Notify
+from tenfold.topology.section import (
+    ABSOLUTE_PATH,
+    ACCOUNT,
+    HOST_ADDRESS,
+    Identifier,
+    Method,
+    Name,
+    Port,
+    RateText,
+    Seconds,
+    Section,
+    UrlPath,
+    Variable,
+    Whole,
+)
 
 
 class Platform(Section):
@@ -50,7 +38,10 @@ class Backend(Section):
     """One running instance of the app."""
 
     weight: Whole = Field(1, ge=1, le=1000, description="Share of the requests, relative to the other backends.")
-    port: Port | None = Field(None, description="Port on loopback; default: app.base_port plus its position.")
+    port: Port | None = Field(None, description="Its port; default: app.base_port plus its position.")
+    host: Name | None = Field(
+        None, description="Host of the environment that runs it; default: the hosts with role app, in turn."
+    )
 
 
 class App(Section):
@@ -233,6 +224,9 @@ class Host(Section):
     user: str = Field("tenfold", pattern=ACCOUNT, description="Account on the host.")
     port: Port = Field(22, description="Port of its SSH server.")
     roles: tuple[Role, ...] = Field((Role.APP,), min_length=1, description="balancer | app | database | cache.")
+    path: str = Field(
+        "/srv/tenfold", pattern=ABSOLUTE_PATH, description="Directory of the platform there: releases, var, the file."
+    )
 
 
 class Environment(Section):
@@ -249,6 +243,10 @@ class Topology(Section):
     balancer: Balancer = Balancer()
     database: Database = Field(examples=[{"shards": {"shard_0": {"url": "sqlite:///var/shard_0.db"}}}])
     cache: Cache | None = None
+    monitor: Monitor = Monitor()
+    notify: Notify = Notify()
+    deploy: Deploy = Deploy()
+    backup: Backup = Backup()
     environments: dict[Name, Environment] = Field(
         default_factory=dict, description="Instances of the platform: their hosts, and what differs."
     )
@@ -266,6 +264,17 @@ class Topology(Section):
     def catalog_shard(self) -> str:
         """Name of the shard that holds the catalog."""
         return self.database.catalog or next(iter(self.database.shards))
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        """The machines of this environment by name; none where everything runs on this one."""
+        environment = self.environments.get(self.environment or "")
+        return dict(environment.hosts) if environment else {}
+
+    def backend_host(self, position: int) -> str | None:
+        """Name of the host that runs the backend at `position` (from 0); None: this machine."""
+        hosts = [name for name, host in self.hosts.items() if Role.APP in host.roles]
+        return self.app.backends[position].host or (hosts[position % len(hosts)] if hosts else None)
 
     def backend_port(self, position: int) -> int:
         """Port of the backend at `position` (from 0)."""

@@ -18,6 +18,8 @@ ESCAPED, ESCAPED_FILE = "$${", "$file:"
 SECRET_NAME = re.compile(
     r"(?i)(^|_)(password|passwd|passphrase|secret|token|key|credentials?|secret_key_base)$|_pwd$", re.ASCII
 )
+# The address of a webhook lets whoever knows it speak: it is a secret as a whole.
+IN_NOTIFY = (("slack", "url"), ("email", "password"), ("webhook", "url"), ("webhook", "secret"))
 SET_BY_TENFOLD = ("PORT", "TENFOLD_FILE", "TENFOLD_ENV", "TENFOLD_BACKEND")
 
 
@@ -72,6 +74,8 @@ def plain(text: str) -> str:
 def _variable(path: Path) -> str:
     """A fitting name for the environment variable of a secret."""
     fitting = re.sub(r"\W", "_", str(path[-1]), flags=re.ASCII).upper()
+    if path[0] == "notify":
+        return {"email": "MAIL_PASSWORD"}.get(str(path[1]), f"{path[1]}_{path[2]}".upper())
     return {"database": "DB_PASSWORD", "cache": "CACHE_PASSWORD"}.get(str(path[0]), fitting)
 
 
@@ -87,6 +91,10 @@ def _places(raw: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             yield ("database", "shards", name, "password"), shard["password"]
     if isinstance(table(raw, "cache").get("password"), str):
         yield ("cache", "password"), raw["cache"]["password"]
+    for channel, name in IN_NOTIFY:
+        value = table(raw, "notify", channel).get(name)
+        if isinstance(value, str):
+            yield ("notify", channel, name), value
     for name, value in table(raw, "app", "environment").items():
         if isinstance(value, str):
             yield ("app", "environment", name), value

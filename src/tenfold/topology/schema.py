@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from tenfold.topology.model import Topology
@@ -25,11 +24,11 @@ def _built() -> Node:
         del schema["properties"][name]
     definitions = schema["$defs"]
     sections = {n: d for n, d in definitions.items() if d["type"] == "object" and n not in WRITTEN_IN_FULL}
-    overlays = {f"{name}Overlay": _overlay(node) for name, node in sections.items()}
+    overlays = {f"{name}Overlay": _overlay(node, sections) for name, node in sections.items()}
     environment = definitions["Environment"]["properties"]
     for name, node in schema["properties"].items():
         if name != "environments":
-            environment[name] = _overlay(node)
+            environment[name] = _overlay(node, sections)
     return {"$schema": DIALECT, **schema, "title": "tenfold.toml", "$defs": {**definitions, **overlays}}
 
 
@@ -95,14 +94,15 @@ def _without_null(value: Any) -> Any:
     return {k: _without_null(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
-def _overlay(node: Any) -> Any:
+def _overlay(node: Any, sections: Container[str]) -> Any:
     """The node with nothing required: an environment names only what differs. Arrays are replaced whole, so
-    what stands in them stays as strict as it was."""
+    what stands in them stays as strict as it was; so do choices, which are no `sections`."""
     if isinstance(node, list):
-        return [_overlay(item) for item in node]
+        return [_overlay(item, sections) for item in node]
     if not isinstance(node, Mapping):
         return node
-    loose = {k: v if k == "items" else _overlay(v) for k, v in node.items() if k not in {"required", "minProperties"}}
-    if isinstance(loose.get("$ref"), str) and not re.search("/(Engine|Sticky|Role|Tls)$", loose["$ref"]):
+    kept = {k: v for k, v in node.items() if k not in {"required", "minProperties"}}
+    loose = {k: v if k == "items" else _overlay(v, sections) for k, v in kept.items()}
+    if isinstance(loose.get("$ref"), str) and loose["$ref"].rpartition("/")[2] in sections:
         loose["$ref"] += "Overlay"
     return loose

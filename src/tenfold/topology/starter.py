@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tenfold.topology import toml
-from tenfold.topology.model import NAME
+from tenfold.topology.section import NAME
 
 HEAD = """\
 # The platform, in one file. tenfold check says what is wrong with it, tenfold up runs it,

@@ -7,21 +7,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tenfold.topology import model, toml
+from tenfold.topology import section, toml
 from tenfold.topology.mistakes import Mistake, Path, is_secret, nearest, shown, walk
 from tenfold.topology.schema import Node, json_schema, node_at, resolved
 
-NOT_YET = ("monitor", "notify", "dashboard", "deploy", "backup")
+NOT_YET = ("dashboard",)
 
 PATTERN_WORDS = {
-    model.NAME: "a name of small letters, digits and _, a letter first, at most 40",
-    model.IDENTIFIER: "a name of letters, digits, _ and $, no digit first, at most 64",
-    model.VARIABLE: "the name of an environment variable: letters, digits and _, no digit first",
-    model.RATE: 'a rate per second or minute, such as "30r/s" or "5r/m"',
-    model.URL_PATH: 'a path that starts with /, without spaces, such as "/healthz" or "/api/"',
-    model.METHOD: 'an HTTP method in capitals, such as "POST"',
-    model.HOST_ADDRESS: 'a host name or IP address, such as "10.0.0.5"',
-    model.ACCOUNT: 'the name of an account, such as "deploy"',
+    section.NAME: "a name of small letters, digits and _, a letter first, at most 40",
+    section.IDENTIFIER: "a name of letters, digits, _ and $, no digit first, at most 64",
+    section.VARIABLE: "the name of an environment variable: letters, digits and _, no digit first",
+    section.RATE: 'a rate per second or minute, such as "30r/s" or "5r/m"',
+    section.URL_PATH: 'a path that starts with /, without spaces, such as "/healthz" or "/api/"',
+    section.METHOD: 'an HTTP method in capitals, such as "POST"',
+    section.HOST_ADDRESS: 'a host name or IP address, such as "10.0.0.5"',
+    section.ABSOLUTE_PATH: 'an absolute path without spaces, such as "/srv/ledger"',
+    section.RECIPIENT: 'the public key that `age-keygen` or `tenfold backup keygen` prints, such as "age1…"',
+    section.ACCOUNT: 'the name of an account, such as "deploy"',
 }
 
 EMPTY: dict[str, object] = {"string": "", "array": [], "object": {}}

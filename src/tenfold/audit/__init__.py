@@ -1,0 +1,1 @@
+"""One append-only, hash-chained trail of who did what. Pure."""

@@ -1,0 +1,1 @@
+"""Releases, migrations, gates, roll-back; backups and what they are worth. Pure."""

@@ -1,0 +1,1 @@
+"""The workflow of the user's platform, rendered. Pure."""
