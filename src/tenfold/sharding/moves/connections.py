@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from tenfold.errors import MoveError, TenfoldError
+from tenfold.errors import MoveError, NodeDown, TenfoldError
 from tenfold.sharding.catalog import IDENTITY, MOVER, check_identity
 from tenfold.sharding.dialects import MYSQL, Dialect, dialect_of
 from tenfold.sharding.engine.mysql import MysqlDriver
@@ -111,7 +111,11 @@ class Shards:
         if self.dialect is MYSQL:
             told = driver.execute(_SERVER, ()).rows[0]
             return hashlib.sha256(repr(tuple(told)).encode()).hexdigest()[:32]
-        file = sqlite_path(self.topology.database.shards[shard].url, self.topology.root).stat()
+        path = sqlite_path(self.topology.database.shards[shard].url, self.topology.root)
+        try:
+            file = path.stat()
+        except OSError as error:  # it was opened a moment ago
+            raise NodeDown(f"{shard}: {path} has gone ({error.strerror})", hint=f"put {path} back") from None
         return f"{file.st_dev}.{file.st_ino}"
 
     def living(self, shard: str) -> list[tuple[str, str]]:
