@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tenfold.monitor.sketch import Floats, Ints, Sketch
-from tenfold.monitor.windows import Counter, Figures, Name, Roster, Windows
+from tenfold.monitor.windows import ALERT_S, SPANS_S, Counter, Figures, Name, Roster, Windows
 
 HISTORY_S = 900
 ROUTES = 500
@@ -51,8 +51,11 @@ class Live:
 
     def __init__(self, now_s: float, routes: int = ROUTES) -> None:
         """`now_s` is when it begins to watch; the first `routes` routes have figures of their own."""
-        self._total = Windows(now_s, keep_s=HISTORY_S)
-        self._by_backend, self._by_route, self._by_shard = Windows(now_s), Windows(now_s), Windows(now_s)
+        spans_s = (*SPANS_S, ALERT_S)
+        self._total = Windows(now_s, HISTORY_S, spans_s)
+        self._by_backend, self._by_shard = Windows(now_s, spans_s=spans_s), Windows(now_s, spans_s=spans_s)
+        # Of hundreds of routes the last minute is enough.
+        self._by_route = Windows(now_s)
         self._backend_names: Roster[str] = Roster(_BACKENDS, OTHER)
         self._route_names: Roster[tuple[str, str]] = Roster(routes, ("*", OTHER))
         self._shard_names: Roster[str] = Roster(_SHARDS, OTHER)
@@ -115,7 +118,7 @@ class Live:
                 windows.add(now_s, ended, rows[mine], numbers[mine] & _ERROR == _ERROR, took[mine])
 
     def totals(self, now_s: float, window_s: int = 60) -> Figures:
-        """All requests of the last 10 or 60 seconds, from nginx's log."""
+        """All requests of the last 10, 60 or 300 seconds, from nginx's log."""
         return self._total.figures(now_s, window_s, 1)[0]
 
     def backends(self, now_s: float, window_s: int = 60) -> dict[str, Figures]:

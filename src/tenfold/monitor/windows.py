@@ -15,6 +15,8 @@ from tenfold.monitor.sketch import SCALE, Floats, Ints, Sketch, bucket_of, middl
 LAG_S = 2
 """nginx writes its log once a second and a recorder sends once a second: so much later a second is complete."""
 SPANS_S = (10, 60)
+ALERT_S = 300
+"""The window of the alerts; what has one is told so (`spans_s`)."""
 LONGEST_S = 8192.0
 
 # Columns of the tables: 0 holds what is shorter than a microsecond (nginx counts in milliseconds and says 0.000),
@@ -118,13 +120,15 @@ class Windows:
     Memory: 8 KB a row and span, and what was seen in the last `keep_s` seconds. Not thread-safe.
     """
 
-    def __init__(self, now_s: float, keep_s: int = SPANS_S[-1]) -> None:
-        self._keep_s = max(keep_s, SPANS_S[-1])
+    def __init__(self, now_s: float, keep_s: int = SPANS_S[-1], spans_s: Sequence[int] = SPANS_S) -> None:
+        """`spans_s`: the windows that `figures` can be asked for."""
+        self._spans_s = tuple(spans_s)
+        self._keep_s = max(keep_s, *self._spans_s)
         self._now = math.floor(now_s)
         self._since = self._now
         self._open: dict[int, list[tuple[Ints, NDArray[np.bool_], Floats]]] = {}
         self._closed: dict[int, list[Cells]] = {}
-        self._running = {span: _Running(span) for span in SPANS_S}
+        self._running = {span: _Running(span) for span in self._spans_s}
         self._unsaved: list[Cells] = []
         self._counters = np.zeros((0, 3))
 
@@ -155,9 +159,9 @@ class Windows:
         self._close()
 
     def figures(self, now_s: float, window_s: int, rows: int) -> list[Figures]:
-        """Figures of the rows 0 to `rows` - 1. Raises ValueError when window_s is none of SPANS_S."""
-        if window_s not in SPANS_S:
-            raise ValueError(f"a window is one of {SPANS_S} seconds")
+        """Figures of the rows 0 to `rows` - 1. Raises ValueError when window_s is none of the spans."""
+        if window_s not in self._spans_s:
+            raise ValueError(f"a window is one of {self._spans_s} seconds")
         self.advance(now_s)
         seen_s = max(min(window_s, self._end - self._since + 1), 1)
         counts = _grown(self._running[window_s].counts, rows)[: rows * COLUMNS].reshape(rows, COLUMNS)
@@ -249,7 +253,7 @@ class Windows:
         self._now = max(self._open, default=self._now) + LAG_S + 1
         self._close()
         self._closed.clear()
-        self._running = {span: _Running(span) for span in SPANS_S}
+        self._running = {span: _Running(span) for span in self._spans_s}
         self._now = self._since = now
 
 

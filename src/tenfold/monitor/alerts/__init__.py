@@ -1,0 +1,1 @@
+"""When the platform alerts, and what is done about it: rules, states, acknowledgements, silences. Pure."""

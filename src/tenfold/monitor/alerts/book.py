@@ -1,0 +1,267 @@
+"""All alerts of a platform, with what people said of them: one step each second, and a state that survives. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Literal
+
+from tenfold.errors import NotifyError
+from tenfold.monitor.alerts import wording
+from tenfold.monitor.alerts.inhibition import inhibited
+from tenfold.monitor.alerts.machine import RANK, Alert, Phase, after, blindness
+from tenfold.monitor.alerts.rules import Key, Reading, Rule, id_of, key_of, runbook
+from tenfold.monitor.alerts.silences import MOST, Ack, Silence, covering
+from tenfold.topology.operations import Severity
+
+GAP_S = 30.0
+"""A step that is longer was a stop, a sleep or a jump of the clock: that time counts for nothing."""
+SAMPLES = 120
+_CLOCKS = ("warning_s", "critical_s", "well_s", "lower_s")
+
+What = Literal["fires", "graver", "lesser", "over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happened in a step."""
+
+    what: What
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was seen at one moment."""
+
+    at_s: float
+    value: float | None
+    count: int | None
+    blind: str
+    phase: Phase | None
+
+
+class Book:
+    """Alerts by (rule, target). Times are seconds since 1970. Not thread-safe."""
+
+    def __init__(self, rules: Mapping[str, Rule], backends: int) -> None:
+        """`backends`: how many there are."""
+        self._rules, self._backends = rules, backends
+        self._alerts: dict[Key, Alert] = {}
+        self._acks: dict[Key, Ack] = {}
+        self._silences: dict[str, Silence] = {}
+        self._number = 0
+        self._at_s: float | None = None
+        self._now_s = 0.0
+        self._samples: dict[Key, deque[Sample]] = {}
+
+    # --- what happens by itself ---
+
+    def step(self, now_s: float, readings: Mapping[Key, Reading]) -> list[Change]:
+        """Judge everything once. Targets without a reading are watched no more: their alerts are over."""
+        dt_s = 0.0 if self._at_s is None else now_s - self._at_s
+        dt_s = dt_s if 0 <= dt_s <= GAP_S else 0.0
+        self._at_s = self._now_s = now_s
+        changes: list[Change] = []
+        before, self._alerts = self._alerts, {}
+        for key, reading in readings.items():
+            rule = self._rules.get(key[0])
+            if rule is None:
+                continue
+            alert = before.pop(key, None)
+            then = after(rule, key, alert, reading, dt_s, now_s)
+            if then is not None:
+                self._alerts[key] = then
+            changes += _changes(alert, then)
+            samples = self._samples.setdefault(key, deque(maxlen=SAMPLES))
+            phase = then.phase if then else None
+            samples.append(Sample(now_s, reading.value, reading.count, blindness(rule, reading), phase))
+        for alert in before.values():
+            changes += _changes(alert, None)
+        self._samples = {key: samples for key, samples in self._samples.items() if key in readings}
+        self._acks = {key: ack for key, ack in self._acks.items() if key in self._alerts and self._alerts[key].fires}
+        self._silences = {name: s for name, s in self._silences.items() if now_s < s.until_s}
+        return changes
+
+    # --- what people do ---
+
+    def ack(self, alert_id: str, who: str, note: str, now_s: float) -> Alert:
+        """Somebody takes it on. Raises NotifyError when it does not fire."""
+        key = key_of(alert_id)
+        alert = self._alerts.get(key)
+        if alert is None or not alert.fires:
+            state = "does not fire yet" if alert else "does not fire"
+            raise NotifyError(f"{alert_id} {state}", hint="tenfold alerts lists what does; silence what is to come")
+        self._acks[key] = Ack(who, note, now_s)
+        return alert
+
+    def silence(self, matches: Mapping[str, str], until_s: float, who: str, comment: str) -> Silence:
+        """Keep alerts that match from being told. Raises NotifyError when there are MOST silences."""
+        if len(self._silences) >= MOST:
+            raise NotifyError(f"there are {MOST} silences already", hint="end some with tenfold alerts unsilence ID")
+        self._number += 1
+        made = Silence(f"s{self._number}", dict(matches), until_s, who, comment)
+        self._silences[made.id] = made
+        return made
+
+    def unsilence(self, silence_id: str) -> Silence:
+        """End a silence. Raises NotifyError when there is none of that name."""
+        ended = self._silences.pop(silence_id, None)
+        if ended is None:
+            raise NotifyError(f"there is no silence {silence_id!r}", hint="tenfold alerts lists those that hold")
+        return ended
+
+    def covered(self, silence: Silence) -> int:
+        """How many alerts of now it keeps quiet."""
+        return sum(silence.covers(alert) for alert in self._alerts.values())
+
+    # --- what can be asked ---
+
+    def firing(self) -> list[Alert]:
+        """All that have begun and are not over."""
+        return [alert for alert in self._alerts.values() if alert.fires]
+
+    def alert(self, key: Key) -> Alert | None:
+        """The alert of a rule at a target, where there is one."""
+        return self._alerts.get(key)
+
+    def rule(self, name: str) -> Rule:
+        return self._rules[name]
+
+    def is_quiet(self, alert: Alert) -> bool:
+        """Whether somebody knows already: acknowledged, silenced, or explained by another alert."""
+        silenced = covering(self._silences.values(), alert, self._now_s)
+        return alert.key in self._acks or silenced is not None or alert.key in self._inhibited()
+
+    def view(self) -> dict[str, Any]:
+        """For the page and the command: the gravest first, what another alert explains last."""
+        causes = self._inhibited()
+        rank = {Phase.FIRING: 0, Phase.RECOVERING: 1, Phase.PENDING: 2}
+        order = sorted(
+            self._alerts.values(),
+            key=lambda a: (a.key in causes, not a.fires, -RANK[a.severity], rank[a.phase], a.since_s, a.key),
+        )
+        told = [alert for alert in order if alert.fires and alert.key not in causes]
+        return {
+            "counts": {
+                severity.value: sum(alert.severity is severity for alert in told)
+                for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
+            },
+            "items": [self._item(alert, causes.get(alert.key)) for alert in order],
+            "silences": [silence.as_json() for silence in self._silences.values()],
+        }
+
+    def explain(self, key: Key) -> dict[str, Any]:
+        """Why it fires, or does not, with what was seen."""
+        rule, alert = self._rules[key[0]], self._alerts.get(key)
+        samples = self._samples.get(key, ())
+        last = samples[-1] if samples else None
+        said = wording.why(rule, alert, last.value if last else None, last.blind if last else "it was not judged yet")
+        return {
+            "id": id_of(key),
+            "rule": key[0],
+            "target": key[1],
+            "condition": wording.condition(rule),
+            "unit": rule.unit,
+            "why": said,
+            "item": self._item(alert, self._inhibited().get(key)) if alert else None,
+            "runbook": runbook(key[0]),
+            "samples": [
+                {**asdict(sample), "value": _known(sample.value), "phase": sample.phase.value if sample.phase else None}
+                for sample in samples
+            ],
+        }
+
+    def keys(self) -> list[Key]:
+        """All that is watched."""
+        return list(self._samples)
+
+    def _inhibited(self) -> Mapping[Key, Key]:
+        return inhibited(self._alerts.values(), self._backends)
+
+    def _item(self, alert: Alert, cause: Key | None) -> dict[str, Any]:
+        rule = self._rules[alert.key[0]]
+        ack, is_state = self._acks.get(alert.key), rule.unit == "state"
+        silence = covering(self._silences.values(), alert, self._now_s)
+        return {
+            "id": id_of(alert.key),
+            "rule": alert.key[0],
+            "severity": alert.severity.value,
+            "state": alert.phase.value,
+            "target": alert.key[1],
+            "summary": wording.summary(rule, alert),
+            "value": None if is_state else _known(alert.value),
+            "limit": None if is_state else rule.limit(alert.severity),
+            "unit": rule.unit,
+            "since_s": round(alert.since_s, 3),
+            "acked_by": ack.who if ack else None,
+            "ack_note": ack.note if ack else None,
+            "silenced_until_s": silence.until_s if silence else None,
+            "inhibited_by": id_of(cause) if cause else None,
+            "runbook": runbook(alert.key[0]),
+        }
+
+    # --- what survives ---
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "at_s": self._at_s,
+            "number": self._number,
+            "alerts": [{**asdict(alert), "key": list(alert.key)} for alert in self._alerts.values()],
+            "acks": [{"id": id_of(key), **asdict(ack)} for key, ack in self._acks.items()],
+            "silences": [silence.as_json() for silence in self._silences.values()],
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Go on from what `as_json` gave. Raises ValueError, TypeError, KeyError for what is none of it."""
+        alerts = [_alert_of(one) for one in data["alerts"]]
+        acks = {key_of(one["id"]): Ack(str(one["who"]), str(one["note"]), float(one["at_s"])) for one in data["acks"]}
+        silences = [Silence.of(one) for one in data["silences"]]
+        number = int(data["number"])
+        # The time in between was seen by nobody.
+        self._at_s = None
+        self._alerts = {alert.key: alert for alert in alerts if alert.key[0] in self._rules}
+        self._acks, self._silences = acks, {silence.id: silence for silence in silences}
+        self._number = number
+
+
+def _changes(before: Alert | None, then: Alert | None) -> Sequence[Change]:
+    fired = before is not None and before.fires
+    if then is None or not then.fires:
+        return [Change("over", before)] if before is not None and fired else []
+    if before is None or not fired:
+        return [Change("fires", then)]
+    if before.severity is then.severity:
+        return []
+    return [Change("graver" if RANK[then.severity] > RANK[before.severity] else "lesser", then)]
+
+
+def _alert_of(data: Mapping[str, Any]) -> Alert:
+    rule, target = data["key"]
+    clocks = {name: None if data[name] is None else _finite(data[name]) for name in _CLOCKS}
+    return Alert(
+        key=(str(rule), str(target)),
+        phase=Phase(data["phase"]),
+        severity=Severity(data["severity"]),
+        since_s=_finite(data["since_s"]),
+        value=None if data["value"] is None else _finite(data["value"]),
+        count=None if data["count"] is None else int(data["count"]),
+        about=str(data["about"]),
+        # What was known then is not known now.
+        blind="the agent was started anew",
+        changes=int(data["changes"]),
+        **clocks,
+    )
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError("no number")
+    return number
+
+
+def _known(value: float | None) -> float | None:
+    return float(f"{value:.6g}") if value is not None and isfinite(value) else None
