@@ -6,6 +6,7 @@ import math
 
 from tenfold.dashboard.view import (
     Agent,
+    Alerts,
     Backend,
     Collector,
     History,
@@ -99,6 +100,42 @@ def backends(now_s: float) -> list[Backend]:
     ]
 
 
+def alerts(now_s: float) -> Alerts:
+    """One grave, one taken on, one that waits, one explained by the first; and a silence."""
+
+    def item(
+        rule: str, target: str, severity: str, state: str, summary: str,
+        figures: tuple[float | None, float | None, str], **more: object,
+    ) -> dict[str, object]:  # fmt: skip
+        value, limit, unit = figures
+        plain = dict.fromkeys(("acked_by", "ack_note", "silenced_until_s", "inhibited_by"))
+        return {
+            "id": f"{rule}:{target}", "rule": rule, "severity": severity, "state": state, "target": target,
+            "summary": summary, "value": value, "limit": limit, "unit": unit, "since_s": now_s - 754.2, **plain,
+            "runbook": f"docs/runbooks/{rule}.md", **more,
+        }  # fmt: skip
+
+    slow = "one statement in twenty on shard_1 takes longer than 2.41 s"
+    return Alerts(
+        counts={"critical": 1, "warning": 2, "info": 0},
+        items=[
+            item("shard_down", "shard_1", "critical", "firing", "shard_1 is down (no such file)",
+                 (None, None, "state")),
+            item("response_time", "platform", "warning", "recovering", "one request in twenty takes longer than 1.71 s",
+                 (1.71, 2.0, "seconds"), acked_by="ann@web-1", ack_note="a report runs until noon"),
+            item("disk", "var", "warning", "firing", "the disk of var is 81.3 % full", (0.813, 0.8, "ratio"),
+                 silenced_until_s=now_s + 5400.0),
+            item("cpu", "host", "warning", "pending", "77.0 % of the CPU is in use", (0.77, 0.7, "ratio")),
+            item("slow_query", "shard_1", "warning", "firing", slow, (2.41, 1.0, "seconds"),
+                 inhibited_by="shard_down:shard_1"),
+        ],
+        silences=[
+            {"id": "s3", "matches": {"rule": "disk", "target": "var"}, "until_s": now_s + 5400.0, "who": "bob@web-1",
+             "comment": "a larger disk comes at four"},
+        ],
+    )  # fmt: skip
+
+
 def sample(now_s: float = NOW_S) -> Inputs:
     """A platform that is well."""
     return Inputs(
@@ -136,4 +173,5 @@ def sample(now_s: float = NOW_S) -> Inputs:
                 Collector("probes", True, 1.2, 6.8),
             ],
         ),
+        alerts=alerts(now_s),
     )

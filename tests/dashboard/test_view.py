@@ -39,20 +39,31 @@ def test_nothing_known_has_the_same_shape_as_everything_known_and_is_null_never_
         assert set(leaves(nothing[part])) == {None}, part
     assert set(leaves(nothing["agent"])) == {None}
     assert [nothing[part] for part in ("backends", "routes", "shards", "services")] == [[], [], [], []]
-    assert nothing["missing"] == ["totals", "history", "backends", "routes", "shards", "services", "host", "agent"]
+    parts = "totals history backends routes shards services host agent alerts"
+    assert nothing["missing"] == parts.split()
     assert everything["missing"] == []
 
 
 def test_every_single_absent_input_leaves_the_rest_as_it_was() -> None:
     whole = view(sample())
     absences: dict[str, Any] = dict.fromkeys(view(Inputs("ledger", None, 0.0))["missing"])
-    assert len(absences) == 8
+    assert len(absences) == 9
     for part in absences:
         without = view(replace(sample(), **{part: absences[part]}))
         json.dumps(without, allow_nan=False)
         assert without["missing"] == [part]
         kept = whole.keys() - {part, "missing", "status"}
         assert {key: without[key] for key in kept} == {key: whole[key] for key in kept}
+
+
+def test_alerts_are_in_the_view_as_the_book_of_alerts_tells_them() -> None:
+    given = sample()
+    told = view(given)["alerts"]
+    assert given.alerts is not None
+    assert told == {
+        "counts": given.alerts.counts, "items": given.alerts.items, "silences": given.alerts.silences
+    }  # fmt: skip
+    assert view(replace(given, alerts=None))["alerts"]["counts"] == {"critical": 0, "warning": 0, "info": 0}
 
 
 def test_the_view_holds_what_the_contract_names() -> None:

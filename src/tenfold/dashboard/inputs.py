@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 BackendState = Literal["up", "down", "drain", "starting"]
 Wanted = Literal["ready", "drain", "down"]
@@ -162,6 +162,22 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """What alerts, ready for JSON, as monitor.alerts.book says it.
+
+    counts     of what fires and is not explained by another alert, by severity: critical, warning, info
+    items      {"id", "rule", "severity", "state": pending|firing|recovering, "target", "summary", "value", "limit",
+               "unit": seconds|ratio|days|state, "since_s", "acked_by", "ack_note", "silenced_until_s", "inhibited_by":
+               id of the alert that explains it, "runbook"}; the gravest first, what is explained or waits last
+    silences   {"id", "matches": {rule|target|severity: pattern}, "until_s", "who", "comment"}
+    """
+
+    counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(("critical", "warning", "info"), 0))
+    items: Sequence[Mapping[str, Any]] = ()
+    silences: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """All that a view is made of. A part that is None could not be gathered: its panel says so, the others stand.
 
@@ -180,3 +196,4 @@ class Inputs:
     services: Sequence[Service] | None = None
     host: Host | None = None
     agent: Agent | None = None
+    alerts: Alerts | None = None

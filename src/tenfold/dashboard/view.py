@@ -8,6 +8,7 @@ from typing import Any
 
 from tenfold.dashboard.inputs import (
     Agent,
+    Alerts,
     Backend,
     BackendState,
     Collector,
@@ -26,6 +27,7 @@ from tenfold.dashboard.status import judge, shown
 __all__ = [
     "HISTORY_SERIES",
     "Agent",
+    "Alerts",
     "Backend",
     "BackendState",
     "Collector",
@@ -51,7 +53,7 @@ def view(inputs: Inputs) -> dict[str, Any]:
     `missing` names it, so that "there are none" and "nobody knows" are told apart. Seconds and bytes throughout.
     Rows with a state also carry `tone` (ok|warn|bad|off), `word` and `note`: what is said of it to a person.
     """
-    parts = ("totals", "history", "backends", "routes", "shards", "services", "host", "agent")
+    parts = ("totals", "history", "backends", "routes", "shards", "services", "host", "agent", "alerts")
     return {
         "platform": inputs.platform,
         "environment": inputs.environment,
@@ -66,6 +68,7 @@ def view(inputs: Inputs) -> dict[str, Any]:
         "services": [_service(service, inputs.now_s) for service in inputs.services or ()],
         "host": _host(inputs.host or Host()),
         "agent": _agent(inputs.agent or Agent()),
+        "alerts": _alerts(inputs.alerts or Alerts()),
         "missing": [part for part in parts if getattr(inputs, part) is None],
     }
 
@@ -203,4 +206,12 @@ def _agent(agent: Agent) -> dict[str, Any]:
             }
             for collector in agent.collectors
         ],
+    }
+
+
+def _alerts(alerts: Alerts) -> dict[str, Any]:
+    return {
+        "counts": dict(alerts.counts),
+        "items": [dict(item) for item in alerts.items],
+        "silences": [dict(silence) for silence in alerts.silences],
     }
