@@ -69,8 +69,10 @@ def _examine(
     lines = [mistake.line(file.name) for mistake in in_order([*wrong, *missing], raw)]
     if lines:
         return None, lines, ()
-    topology, _ = examine(raw, file=file, environment=environment, secrets=found)
-    assert topology is not None  # noqa: S101  the same file was right a moment ago
+    # What a secret says may be wrong too: the address of a webhook is one.
+    topology, wrong = examine(raw, file=file, environment=environment, secrets=found)
+    if topology is None:
+        return None, [mistake.line(file.name) for mistake in wrong], ()
     return topology, [], tuple(f"{file.name}: {line}" for line in warnings(topology))
 
 
