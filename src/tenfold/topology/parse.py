@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from tenfold.errors import ConfigError
-from tenfold.topology import addresses, commands, notifying, overlay, references, shards, tables, wording
+from tenfold.topology import addresses, commands, monitoring, notifying, overlay, references, shards, tables, wording
 from tenfold.topology.mistakes import Mistake, Path, in_order, nearest, shown
 from tenfold.topology.model import Sticky, Topology
 from tenfold.topology.schema import NOT_IN_THE_FILE
@@ -101,6 +101,7 @@ def _judge(
     mistakes += commands.check(own)
     mistakes += tables.check(own)
     mistakes += references.check(own)
+    mistakes += monitoring.check(own)
     mistakes += notifying.check(own, secrets)
     return topology, mistakes
 
