@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.mariadb import Server, pattern, server, shared_directory
+from tests.support import memory
+
+# pytest's own directories too: a test writes little, and syncs it to disk at every step.
+if (room := memory()) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(room))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

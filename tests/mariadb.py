@@ -23,7 +23,7 @@ import pytest
 
 from tenfold.sharding.engine.mysqloptions import MysqlOptions
 from tenfold.topology.addresses import mysql_address
-from tests.support import free_port, program, wait_for
+from tests.support import free_port, memory, program, wait_for
 
 ACCOUNT = "app"
 PASSWORD = 'it\'s "100%" \\ @:/#?s3cret'  # every letter that an address, SQL or a format string may trip over
@@ -66,7 +66,7 @@ def _me() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def _die_with_the_tests() -> None:
+def die_with_the_tests() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -105,7 +105,7 @@ class Server:
                  f"--pid-file={self.root / 'pid'}", f"--tmpdir={self.root / 'tmp'}",
                  "--skip-name-resolve", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=2",
                  "--character-set-server=utf8mb4", *SMALL, *self.options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_the_tests,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_the_tests,
             )  # fmt: skip
         wait_for(self._answers, f"mariadbd answers; its log:\n{self.log[-2000:]}", 30)
         if not self._accounts_made:
@@ -212,7 +212,8 @@ class Server:
 @contextmanager
 def server(pattern: Path, options: Sequence[str] = ()) -> Iterator[Server]:
     """A server of one's own, as for tests that stop, pause or break it; about a second."""
-    with tempfile.TemporaryDirectory(prefix="tenfold-", ignore_cleanup_errors=True) as root:  # short: see `Server`
+    # Its name is short: see `Server`.
+    with tempfile.TemporaryDirectory(prefix="tenfold-", dir=memory(), ignore_cleanup_errors=True) as root:
         started = Server(Path(root), pattern, options)
         try:
             yield started.start()

@@ -10,11 +10,13 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 T = TypeVar("T")
+ROOM_BYTES = 4 << 30
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin"
 
 
@@ -24,6 +26,15 @@ _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) %
 _PORTS = itertools.cycle(range(20_000 + 3_000 * _WORKER, 23_000 + 3_000 * _WORKER))
 for _ in range(os.getpid() % 2_000):
     next(_PORTS)
+
+
+def memory() -> Path | None:
+    """A directory in memory, where there is one with room for all that tests write and programs may be run from it."""
+    found = Path("/dev/shm")
+    with suppress(OSError):
+        if shutil.disk_usage(found).free > ROOM_BYTES and not os.statvfs(found).f_flag & os.ST_NOEXEC:
+            return found
+    return None
 
 
 def free_port(address: str = "127.0.0.1") -> int:
