@@ -10,6 +10,12 @@ from tenfold.sharding.moves.record import REFERENCE
 from tenfold.sharding.ports import Begin, Commit, Send, SendMany, Steps
 
 FENCE = "INSERT INTO tf_fence (bucket, state, epoch, to_shard, token, captured) VALUES (?, ?, ?, ?, 0, 0)"
+_FENCES = (
+    "INSERT INTO tf_fence (bucket, state, epoch, to_shard, token, captured)"
+    " SELECT bucket, CASE WHEN shard IN (?, '') THEN 'open' ELSE 'moved' END, epoch,"
+    " CASE WHEN shard IN (?, '') THEN '' ELSE shard END, 0, 0 FROM tf_bucket"
+)
+"""`fence_row` of all rows of tf_bucket, by the server itself."""
 COPY = "INSERT INTO tf_bucket (bucket, shard, epoch) VALUES (?, ?, ?)"
 MapRow = tuple[int, str, int]
 """Bucket or number, owner ("" for what every shard has), and since which epoch: as in tf_bucket."""
@@ -26,7 +32,8 @@ def lay_map(shard: str, rows: Sequence[MapRow]) -> Steps[None]:
     yield Send(shard, "DELETE FROM tf_bucket")
     yield Send(shard, "DELETE FROM tf_fence")
     yield SendMany(shard, COPY, rows)
-    yield SendMany(shard, FENCE, [fence_row(shard, *row) for row in [*rows, (REFERENCE, "", 1)]])
+    yield Send(shard, _FENCES, (shard, shard))
+    yield Send(shard, FENCE, fence_row(shard, REFERENCE, "", 1))
     yield Commit(shard)
 
 
