@@ -69,6 +69,10 @@ class Platform:
         assert run.poll() is None, self.said() + self.complained()
         return run
 
+    def running_up(self) -> subprocess.Popen[bytes]:
+        """The last `tenfold up` that was started."""
+        return self._runs[-1]
+
     def said(self) -> str:
         return (self.root / "up.out").read_text()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenfold.runtime.life import FORGIVEN_AFTER_S, NEXT, Life, State, after, is_overdue
+from tenfold.runtime.life import FIRST_DELAY_S, FORGIVEN_AFTER_S, NEXT, Life, State, after, is_overdue
 
 
 def lived(*events: tuple[str, float]) -> Life:
@@ -59,6 +59,19 @@ def test_what_was_told_to_stop_does_not_come_back() -> None:
     assert life.state is State.STOPPED
     with pytest.raises(ValueError, match="cannot be spawned"):
         after(life, "spawned", 4)
+
+
+def test_a_restart_that_was_asked_for_is_another_story_than_the_crashes_before() -> None:
+    life = lived(
+        ("spawned", 0), ("well", 1), ("ended", 2), ("spawned", 3), ("ended", 4), ("restart", 5), ("spawned", 6)
+    )
+    assert (life.state, life.restarts, life.delay_s) == (State.STARTING, 1, 0.0)
+    assert after(life, "ended", 7).delay_s == FIRST_DELAY_S
+
+
+def test_what_is_being_stopped_is_not_restarted() -> None:
+    with pytest.raises(ValueError, match="cannot be restart"):
+        after(lived(("spawned", 0), ("well", 1), ("stop", 2)), "restart", 3)
 
 
 def test_a_process_is_overdue_once_its_time_to_start_is_over_and_only_while_it_starts() -> None:

@@ -32,6 +32,8 @@ def of_program(program: Program, entry: Callable[[], Entry | None]) -> Question:
         known = entry()
         if known is None or (not known.restarts and known.state in (State.WAITING, State.STARTING)):
             return None  # it has not been up yet
+        if known.state == State.RESTARTING:
+            return Answer(error="it is being restarted, as it was asked for", certain=True)
         if known.state != State.UP or known.pid is None:
             return Answer(error=f"its process has ended ({known.state})", certain=True)
         before, seen = seen, known.pid

@@ -18,6 +18,7 @@ class State(StrEnum):
     STARTING = "starting"  # it runs, and has not yet answered well
     UP = "up"
     BACKING_OFF = "backing off"  # it ended by itself and comes back
+    RESTARTING = "restarting"  # it was told to end and to come back
     STOPPING = "stopping"  # it was told to end
     STOPPED = "stopped"
     FAILED = "failed"  # it ended, or never got well, at its first start: `up` gives up
@@ -25,10 +26,16 @@ class State(StrEnum):
 
 NEXT: dict[State, dict[str, State]] = {
     State.WAITING: {"spawned": State.STARTING, "stop": State.STOPPED},
-    State.STARTING: {"well": State.UP, "ended": State.BACKING_OFF, "stop": State.STOPPING},
-    State.UP: {"ended": State.BACKING_OFF, "stop": State.STOPPING},
+    State.STARTING: {
+        "well": State.UP,
+        "ended": State.BACKING_OFF,
+        "restart": State.RESTARTING,
+        "stop": State.STOPPING,
+    },
+    State.UP: {"ended": State.BACKING_OFF, "restart": State.RESTARTING, "stop": State.STOPPING},
     # From here "stop" is still a stop of something: what the ended process left behind may run.
-    State.BACKING_OFF: {"spawned": State.STARTING, "stop": State.STOPPING},
+    State.BACKING_OFF: {"spawned": State.STARTING, "restart": State.RESTARTING, "stop": State.STOPPING},
+    State.RESTARTING: {"spawned": State.STARTING, "stop": State.STOPPING},
     State.STOPPING: {"ended": State.STOPPED, "stop": State.STOPPING},
     State.STOPPED: {"stop": State.STOPPED},
     State.FAILED: {"stop": State.STOPPING},
@@ -41,7 +48,7 @@ class Life:
 
     since_s   when it came into this state, on the supervisor's monotonic clock
     been_up   whether it was ever well: then it is restarted for ever, else its ending ends `up`
-    restarts  how often it was started again
+    restarts  how often it came back by itself; restarts that were asked for do not count
     delay_s   how long it waits in BACKING_OFF; 0 before the first ending
     """
 
@@ -58,7 +65,7 @@ class Life:
 
 
 def after(life: Life, event: str, now_s: float, *, essential: bool = True) -> Life:
-    """The life after `event` ("spawned", "well", "ended" or "stop") at `now_s`.
+    """The life after `event` ("spawned", "well", "ended", "restart" or "stop") at `now_s`.
 
     essential  whether the platform is nothing without it; what is not comes back even if it was never well
     Raises ValueError for an event that cannot happen in this state: a bug of the supervisor.
@@ -76,6 +83,8 @@ def after(life: Life, event: str, now_s: float, *, essential: bool = True) -> Li
     if state is State.UP:
         return replace(moved, been_up=True)
     if state is State.STARTING:
+        if life.state is State.RESTARTING:  # somebody has changed something: what was before is another story
+            return replace(moved, delay_s=0.0)
         return replace(moved, restarts=life.restarts + (life.state is State.BACKING_OFF))
     return moved
 

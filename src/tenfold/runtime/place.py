@@ -44,6 +44,11 @@ class Place:
         return self.run / "up.lock"
 
     @property
+    def up_socket(self) -> Path:
+        """Where the supervisor is asked for restarts."""
+        return self.run / "up.sock"
+
+    @property
     def state(self) -> Path:
         return self.run / "state.json"
 
@@ -77,7 +82,7 @@ class Place:
 
     def forget(self) -> None:
         """Remove what says that something runs: the records, and what a killed nginx or agent leaves."""
-        for path in (self.state, self.agent_state, self.agent_socket, self.var / PID_FILE):
+        for path in (self.state, self.up_socket, self.agent_state, self.agent_socket, self.var / PID_FILE):
             path.unlink(missing_ok=True)
 
     def make(self) -> None:

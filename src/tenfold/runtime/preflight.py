@@ -85,8 +85,10 @@ def describe(pid: int) -> str:
     except psutil.Error:
         return f"a process that has just ended (pid {pid})"
     with suppress(psutil.Error, OSError):
-        # Our programs run in the directory of their file, beside which their supervisor keeps its record.
-        record = read(Place(Path(process.cwd())).state)
+        # Our programs run in the directory of their file, beside which their supervisor keeps its record, or in
+        # releases/ID below it.
+        here = Path(process.cwd())
+        record = read(Place(here).state) or read(Place(here.parent.parent).state)
         line = {pid, *(parent.pid for parent in process.parents())}
         if record and any(entry.pid in line for entry in record.processes):
             return f"{text} of another platform (to end it: tenfold down -f {record.file})"

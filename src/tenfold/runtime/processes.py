@@ -98,7 +98,11 @@ def ended_with(process: subprocess.Popen[bytes]) -> int | None:
     """
     if process.returncode is not None:
         return process.returncode
-    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    try:
+        found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        # Its leader was a zombie already while a thread of it still ended, and it was collected as an orphan since.
+        return process.poll()
     if found is None:
         return None
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status

@@ -10,9 +10,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from tenfold.balancer.render import HEALTH_PATH
+from tenfold.balancer.upstreams import backend_name
 from tenfold.topology.addresses import listen_address
 from tenfold.topology.commands import arguments
-from tenfold.topology.model import App, Cache, Topology
+from tenfold.topology.model import App, Cache, Database, Topology
 
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 # Time to end by itself, before it is killed. Balancer, then backends, then what they left: below 10 s in total.
@@ -50,10 +51,25 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A release of the app on this machine.
+
+    id         what it is called: the name of its directory
+    directory  where it is, without links in it
+    python     of its own virtual environment, `.venv/bin/python`; None where it has none
+    """
+
+    id: str
+    directory: str
+    python: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """One program to keep alive.
 
     argv         the command, split; no shell sees it
+    release      what it runs in; None: in the directory of the file
     environment  all of it, secrets revealed: never shown, never written
     address      where it answers
     health       path that answers with one of the statuses `well` when it is well
@@ -76,6 +92,7 @@ class Program:
     grace_s: float = BACKEND_GRACE_S
     socket: str | None = None
     essential: bool = True
+    release: Release | None = None
 
 
 NOWHERE = Address("127.0.0.1", 0)
@@ -98,25 +115,35 @@ def backends(
     python        path of the running interpreter
     agent_socket  where they tell their timings; None: nowhere
     """
-    programs = []
-    for position in range(len(topology.app.backends)):
-        name, port = f"backend_{position}", topology.backend_port(position)
-        address = Address("127.0.0.1", port)
-        programs.append(
-            Program(
-                name=name,
-                kind=Kind.BACKEND,
-                argv=tuple(arguments(topology.app.command, python=python, port=port)),
-                environment=app_environment(topology, environ, python)
-                | {"TENFOLD_BACKEND": name, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-                | ({"TENFOLD_AGENT_SOCKET": agent_socket} if agent_socket else {}),
-                address=address,
-                health=topology.app.health,
-                host=str(address),
-                start_s=topology.app.start_timeout_s,
-            )
-        )
-    return programs
+    positions = range(len(topology.app.backends))
+    return [backend(topology, position, environ, python, agent_socket) for position in positions]
+
+
+def backend(
+    topology: Topology,
+    position: int,
+    environ: Mapping[str, str],
+    python: str,
+    agent_socket: str | None = None,
+    release: Release | None = None,
+) -> Program:
+    """The instance of the app at `position` (from 0), as it runs in `release`; the rest as in `backends`."""
+    name, port = backend_name(position), topology.backend_port(position)
+    address = Address("127.0.0.1", port)
+    own = (release and release.python) or python
+    return Program(
+        name=name,
+        kind=Kind.BACKEND,
+        argv=tuple(arguments(topology.app.command, python=own, port=port)),
+        environment=app_environment(topology, environ, python, release)
+        | {"TENFOLD_BACKEND": name, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+        | ({"TENFOLD_AGENT_SOCKET": agent_socket} if agent_socket else {}),
+        address=address,
+        health=topology.app.health,
+        host=str(address),
+        start_s=topology.app.start_timeout_s,
+        release=release,
+    )
 
 
 def balancer(topology: Topology, argv: Sequence[str], environ: Mapping[str, str]) -> Program:
@@ -157,15 +184,20 @@ def agent(topology: Topology, environ: Mapping[str, str], python: str, socket: s
     )
 
 
-def app_environment(topology: Topology, environ: Mapping[str, str], python: str) -> dict[str, str]:
+def app_environment(
+    topology: Topology, environ: Mapping[str, str], python: str, release: Release | None = None
+) -> dict[str, str]:
     """What the app's own programs get: `environ`, the file's variables with secrets revealed, and Tenfold's."""
     result = dict(environ) | {name: _reveal(value) for name, value in topology.app.environment.items()}
-    # At the end: the platform's own programs win; uvicorn beside the Python that runs Tenfold is still found.
-    result["PATH"] = ":".join(filter(None, [result.get("PATH", USUAL_PATH), python.rpartition("/")[0]]))
+    # What the release brought comes first. At the end: the platform's own programs win; uvicorn beside the Python that
+    # runs Tenfold is still found.
+    brought = _directory(release.python) if release and release.python else ""
+    result["PATH"] = ":".join(filter(None, [brought, result.get("PATH", USUAL_PATH), _directory(python)]))
     result["TENFOLD_FILE"] = str(topology.file)
-    result.pop("TENFOLD_ENV", None)
-    if topology.environment:
-        result["TENFOLD_ENV"] = topology.environment
+    for name, value in (("TENFOLD_ENV", topology.environment), ("TENFOLD_RELEASE", release and release.id)):
+        result.pop(name, None)
+        if value:
+            result[name] = value
     if topology.cache:
         result["TENFOLD_CACHE_URL"] = cache_url(topology.cache)
     return result
@@ -181,12 +213,17 @@ def cache_url(cache: Cache) -> str:
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{secret}@{place}"))
 
 
-def secrets(app: App, cache: Cache | None) -> list[str]:
+def secrets(app: App, cache: Cache | None, database: Database | None = None) -> list[str]:
     """The values that must not be shown, whatever a program prints; longest first, so that none is cut in two."""
     values = [value for value in app.environment.values() if isinstance(value, SecretStr)]
     if cache and cache.password:
         values.append(cache.password)
+    values += [shard.password for shard in database.shards.values() if shard.password] if database else []
     return sorted({secret for value in values if (secret := value.get_secret_value())}, key=len, reverse=True)
+
+
+def _directory(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _reveal(value: str | SecretStr) -> str:

@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,6 +26,7 @@ class Entry:
     pid, started  who it is, as Identity; None while it does not run
     since         when it came into its state, in seconds since 1970
     socket        where it answers instead of at host and port
+    release       id of the release that it runs, or is to run; None: it has none
     """
 
     name: str
@@ -40,6 +42,7 @@ class Entry:
     pid: int | None = None
     started: float | None = None
     socket: str | None = None
+    release: str | None = None
 
     @property
     def identity(self) -> Identity | None:
@@ -78,12 +81,18 @@ def read(path: Path) -> Record | None:
         data = json.loads(path.read_text())
         if data.pop("version") != VERSION:
             return None
-        entries = tuple(Entry(**entry) for entry in data.pop("processes"))
-        return Record(**data, processes=entries)
+        entries = tuple(Entry(**_known(Entry, entry)) for entry in data.pop("processes"))
+        return Record(**_known(Record, data), processes=entries)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _known(kind: type[Entry | Record], data: dict[str, Any]) -> dict[str, Any]:
+    # A later version may say more; what runs must still be seen, and ended.
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}
 
 
 def end_left_over(record: Record) -> list[str]:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tenfold.balancer.apply import Prepared, prepare
@@ -19,12 +19,12 @@ from tenfold.runtime.aside import aside
 from tenfold.runtime.output import SHOWN_LINES
 from tenfold.runtime.place import Place
 from tenfold.runtime.probe import status_of
-from tenfold.runtime.programs import Kind, Program
+from tenfold.runtime.programs import Program
+from tenfold.runtime.recipe import Recipe
 from tenfold.runtime.supervisor import Supervisor
 from tenfold.runtime.voice import Voice
 from tenfold.runtime.wording import ending, quoted
 from tenfold.topology.addresses import listen_address
-from tenfold.topology.commands import arguments
 from tenfold.topology.model import Topology
 
 NOTE = "note: "
@@ -63,6 +63,7 @@ class Running:
 class Start:
     """One start of a platform.
 
+    recipe      makes the app's programs
     ports_hint  the remedy for taken ports
     environ     what the programs get besides their own variables
     secrets     values that are blotted out of shown lines
@@ -72,6 +73,7 @@ class Start:
     place: Place
     voice: Voice
     supervisor: Supervisor
+    recipe: Recipe
     ports_hint: str
     environ: Mapping[str, str]
     secrets: Sequence[str]
@@ -85,9 +87,7 @@ class Start:
         """Everything from the first check to the first answer through the balancer."""
         preflight.raise_file_limit()
         socket = str(self.place.agent_socket)
-        backends = programs.backends(self.topology, self.environ, sys.executable, socket)
-        setup = self._setup_program()
-        backends = [self._found(program, "app.command") for program in backends]
+        setup, backends = self.recipe.setup(self.address), self.recipe.backends()
         # The very address: on all of them is taken too when somebody has one.
         listen = programs.Address(*listen_address(self.topology.balancer.listen))
         needed = {program.name: program.address for program in backends}
@@ -143,24 +143,6 @@ class Start:
 
         initialise(self.topology)
 
-    def _found(self, program: Program, where: str) -> Program:
-        path = preflight.find_program(program.argv[0], program.environment, self.place.root, where)
-        return replace(program, argv=(path, *program.argv[1:]))
-
-    def _setup_program(self) -> Program | None:
-        if self.topology.app.setup is None:
-            return None
-        program = Program(
-            name="setup",
-            kind=Kind.SETUP,
-            argv=tuple(arguments(self.topology.app.setup, python=sys.executable)),
-            address=self.address,
-            health="/",
-            host="",
-            environment=programs.app_environment(self.topology, self.environ, sys.executable),
-        )
-        return self._found(program, "app.setup")
-
     async def _set_up(self, program: Program) -> list[str]:
         """Run the app's set-up command; returns its notes. Raises PlatformError with its last lines."""
         begun_s, notes, said = time.monotonic(), list[str](), list[str]()
@@ -176,7 +158,8 @@ class Start:
             del said[:-SHOWN_LINES]
             self.voice.passed_on(line)
 
-        by_hand = f"run it by hand in {self.place.root}: {shlex.join(program.argv)}"
+        where = program.release.directory if program.release else self.place.root
+        by_hand = f"run it by hand in {where}: {shlex.join(program.argv)}"
         try:
             code = await self.supervisor.run_once(program, on_line, on_error)
         except OSError as error:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tenfold.errors import PlatformError
@@ -29,7 +30,13 @@ FIRST_ASK_S, LAST_ASK_S = 0.03, 0.25
 
 @dataclass(slots=True)
 class Child:
-    """A program and the process that runs it now, if one does."""
+    """A program and the process that runs it now, if one does.
+
+    asked     set: it is to be ended and started anew
+    answer    what the one who asked waits for: None once it is well, else why it is not
+    turn      held by the one who asks: one restart at a time
+    refused   why it could not even be tried, the last time
+    """
 
     program: Program
     life: Life = field(default_factory=Life)
@@ -37,18 +44,35 @@ class Child:
     identity: Identity | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     well: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: asyncio.Future[str | None] | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    refused: PlatformError | None = None
+
+    def tell(self, trouble: str | None) -> None:
+        """Answer whoever asked for a restart, if somebody did."""
+        if self.answer is not None and not self.answer.done() and not self.asked.is_set():
+            self.answer.set_result(trouble)
 
 
 class Supervisor:
     """All processes of one platform. Everything happens in the event loop of the main thread.
 
     secrets  values that are blotted out of the lines of programs that become part of a message
+    again    gives a program as it is to be started now; raises PlatformError where it cannot be
     """
 
     def __init__(
-        self, place: Place, about: record.Record, output: Output, voice: Voice, secrets: Sequence[str] = ()
+        self,
+        place: Place,
+        about: record.Record,
+        output: Output,
+        voice: Voice,
+        secrets: Sequence[str] = (),
+        again: Callable[[Program], Program] = lambda program: program,
     ) -> None:
         self._place, self._about, self._output, self._voice, self._secrets = place, about, output, voice, secrets
+        self._again = again
         self._children: dict[str, Child] = {}
         self._keepers: list[asyncio.Task[None]] = []
         # What a shell that became us had started is not ours to end.
@@ -98,6 +122,48 @@ class Supervisor:
         running = child is not None and child.process is not None and not child.ended.is_set()
         return child.process.pid if running and child and child.process else None
 
+    def entries(self) -> list[record.Entry]:
+        """What the record says of each program now."""
+        away = time.time() - time.monotonic()
+        # What serves comes first.
+        children = sorted(self._children.values(), key=lambda child: child.program.kind is Kind.AGENT)
+        return [self._entry(child, child.life.since_s + away) for child in children]
+
+    async def restart(self, name: str, timeout_s: float) -> record.Entry:
+        """End a program gracefully and start it as it is to be now; returns once it is well.
+
+        timeout_s  for all of it, the turns of those who asked before among it
+        Raises PlatformError, with its last lines, when it ends or is not well in time. It is kept alive in any case:
+        started again later and later, or at once by the next restart.
+        """
+        child = self._children.get(name)
+        if child is None or child.program.kind not in (Kind.BACKEND, Kind.AGENT):
+            names = [n for n, c in self._children.items() if c.program.kind in (Kind.BACKEND, Kind.AGENT)]
+            raise PlatformError(f"{name!r} cannot be restarted by itself", hint="one of: " + " ".join(names))
+        if not child.life.been_up:
+            raise PlatformError(
+                f"{name} is being started for the first time", hint="try again in a moment", retryable=True
+            )
+        late_s = time.monotonic() + timeout_s
+        try:
+            await asyncio.wait_for(child.turn.acquire(), timeout_s)
+        except TimeoutError:
+            raise PlatformError(f"another restart of {name} goes on", hint="try again later", retryable=True) from None
+        try:
+            child.answer = asyncio.get_running_loop().create_future()
+            child.asked.set()
+            await asyncio.wait({child.answer}, timeout=max(0.0, late_s - time.monotonic()))
+            trouble = child.answer.result() if child.answer.done() else f"was not well within {delay(timeout_s)}"
+        finally:
+            child.answer = None
+            child.turn.release()
+        if trouble is None:
+            return next(entry for entry in self.entries() if entry.name == name)
+        if child.refused is not None:
+            raise PlatformError(f"{name} cannot be started: {child.refused}", hint=child.refused.hint)
+        await self._output.settle()
+        raise PlatformError(self._obituary(child, trouble), hint=self._remedy(child))
+
     async def _announce(self, child: Child, begun_s: float, on_well: Callable[[Program, float], None]) -> None:
         await child.well.wait()
         on_well(child.program, time.monotonic() - begun_s)
@@ -129,7 +195,8 @@ class Supervisor:
     def _spawn(self, child: Child, stdout: int, stderr: int | None) -> None:
         program = child.program
         try:
-            child.process = spawn(program.argv, program.environment, self._place.root, stdout=stdout, stderr=stderr)
+            directory = Path(program.release.directory) if program.release else self._place.root
+            child.process = spawn(program.argv, program.environment, directory, stdout=stdout, stderr=stderr)
         finally:
             for descriptor in {stdout, stdout if stderr is None else stderr}:
                 os.close(descriptor)
@@ -140,9 +207,30 @@ class Supervisor:
 
     async def _keep(self, child: Child) -> None:
         """The whole life of a program, until cancelled."""
+        while True:
+            living = asyncio.create_task(self._live(child))
+            asked = asyncio.create_task(child.asked.wait())
+            try:
+                await asyncio.wait({living, asked}, return_when=asyncio.FIRST_COMPLETED)
+                if living.done():
+                    living.result()
+            finally:
+                living.cancel()
+                asked.cancel()
+                await asyncio.gather(living, asked, return_exceptions=True)
+            self._voice.event(f"{child.program.name} is restarted, as it was asked for", bad=False)
+            self._change(child, "restart")
+            await self._end(child)
+            self._notice_endings()
+            child.process, child.identity = None, None
+            child.asked.clear()
+
+    async def _live(self, child: Child) -> None:
+        """A program is started, and started again whenever it has ended, until cancelled."""
         name = child.program.name
         while True:
             reason = await self._run(child)
+            child.tell(reason)
             since_s, was_up = child.life.since_s, child.life.state is State.UP
             self._change(child, "ended")
             if child.life.state is State.FAILED:
@@ -159,12 +247,18 @@ class Supervisor:
 
     async def _run(self, child: Child) -> str:
         """Start the program and watch it to its end; returns how it ended, as part of a sentence."""
+        child.refused = None
         try:
+            child.program = self._again(child.program)
             output = self._output.open(child.program.name)
             self._spawn(child, output, output)
         except OSError as error:
             self._change(child, "spawned")
             return f"cannot be started ({error.strerror})"
+        except PlatformError as error:
+            child.refused = error
+            self._change(child, "spawned")
+            return f"cannot be started ({error})"
         assert child.process is not None  # noqa: S101
         last_answer = await self._got_well(child)
         if last_answer not in child.program.well:
@@ -173,10 +267,11 @@ class Supervisor:
                 return ending(code)
             said = "no answer" if last_answer is None else f"the last answer: {last_answer}"
             return f"was not well at {child.program.health} within {delay(child.program.start_s)} ({said})"
-        restarted = child.life.restarts > 0
         self._change(child, "well")
+        back = child.well.is_set() or child.life.restarts > 0
         child.well.set()
-        if restarted:
+        child.tell(None)
+        if back:
             self._voice.event(f"{child.program.name} is back (pid {child.process.pid})", bad=False)
         await child.ended.wait()
         return ending(processes.ended_with(child.process) or 0)
@@ -190,8 +285,10 @@ class Supervisor:
             if last in program.well and child.process and processes.ended_with(child.process) is None:
                 return last
             ended = asyncio.ensure_future(child.ended.wait())
-            await asyncio.wait({ended}, timeout=pause_s)
-            ended.cancel()
+            try:
+                await asyncio.wait({ended}, timeout=pause_s)
+            finally:
+                ended.cancel()
             pause_s = min(LAST_ASK_S, pause_s * 1.5)
         return None if last in program.well else last
 
@@ -205,7 +302,7 @@ class Supervisor:
             return f"tenfold check; nginx's own words are in {self._place.log}/nginx-error.log"
         by_hand = f"PORT={program.address.port} {shlex.join(program.argv)}"
         return (
-            f"run it by hand in {self._place.root}: {by_hand}\n"
+            f"run it by hand in {program.release.directory if program.release else self._place.root}: {by_hand}\n"
             f"     (it must answer {program.health} with 200 on 127.0.0.1:{program.address.port})"
         )
 
@@ -214,6 +311,9 @@ class Supervisor:
 
         hurry  set: SIGKILL at once
         """
+        for child in self._children.values():
+            child.asked.clear()
+            child.tell("is being stopped with the platform")
         for task in self._keepers:
             task.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -258,12 +358,8 @@ class Supervisor:
         self._write()
 
     def _write(self) -> None:
-        away = time.time() - time.monotonic()
-        # What serves comes first.
-        children = sorted(self._children.values(), key=lambda child: child.program.kind is Kind.AGENT)
-        entries = tuple(self._entry(child, child.life.since_s + away) for child in children)
         try:
-            record.write(replace(self._about, processes=entries), self._place.state)
+            record.write(replace(self._about, processes=tuple(self.entries())), self._place.state)
         except OSError as error:  # a full disk: the platform goes on, `tenfold status` sees an old state
             self._voice.warn(f"{self._place.state} cannot be written: {error.strerror}")
 
@@ -285,4 +381,5 @@ class Supervisor:
             pid=identity.pid if identity else None,
             started=identity.started if identity else None,
             socket=program.socket,
+            release=program.release.id if program.release else None,
         )

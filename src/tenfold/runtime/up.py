@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,9 +18,11 @@ from tenfold.runtime import logs, programs
 from tenfold.runtime.output import FileOutput, Output, StreamOutput
 from tenfold.runtime.place import Lock, Place
 from tenfold.runtime.processes import Identity
+from tenfold.runtime.recipe import Recipe
 from tenfold.runtime.record import Record, end_left_over, read
 from tenfold.runtime.start import Running, Start
 from tenfold.runtime.supervisor import Supervisor
+from tenfold.runtime.up_socket import serve
 from tenfold.runtime.voice import Voice
 from tenfold.runtime.wording import duration
 from tenfold.topology.model import Topology
@@ -121,12 +124,14 @@ class _Up:
             started=me.started if me else 0.0,
             url=self.address.url,
         )
-        secrets = programs.secrets(self.topology.app, self.topology.cache)
-        supervisor = Supervisor(self.place, about, output, self.voice, secrets)
+        secrets = programs.secrets(self.topology.app, self.topology.cache, self.topology.database)
+        socket = str(self.place.agent_socket)
+        recipe = Recipe(self.topology, self.place.root, self.environ, sys.executable, socket)
+        supervisor = Supervisor(self.place, about, output, self.voice, secrets, recipe.again)
         begun_s, asked = time.monotonic(), asyncio.ensure_future(wish.stop.wait())
-        starting = asyncio.create_task(
-            Start(self.topology, self.place, self.voice, supervisor, self.ports_hint, self.environ, secrets).run()
-        )
+        start = Start(self.topology, self.place, self.voice, supervisor, recipe, self.ports_hint, self.environ, secrets)
+        starting = asyncio.create_task(start.run())
+        door = asyncio.create_task(self._serve(supervisor))
         try:
             if not await _first(starting, asked):
                 return 128 + wish.number
@@ -140,8 +145,16 @@ class _Up:
                 self.voice.say("\nstopping (Ctrl-C again kills at once)")
                 begun_s = time.monotonic()
             await supervisor.stop(wish.hurry)
+            door.cancel()
+            await asyncio.gather(door, return_exceptions=True)
             if wish.stop.is_set():
                 self.voice.say(f"stopped in {duration(time.monotonic() - begun_s)}")
+
+    async def _serve(self, supervisor: Supervisor) -> None:
+        try:
+            await serve(self.place.up_socket, supervisor)
+        except OSError as error:  # a full disk: the platform goes on
+            self.voice.warn(f"no restarts can be asked for: {self.place.up_socket}: {error.strerror}")
 
     async def _until_asked(self, supervisor: Supervisor, asked: asyncio.Future[Any]) -> None:
         work = [asyncio.create_task(supervisor.broken()), asyncio.create_task(self._keep_house(supervisor))]
