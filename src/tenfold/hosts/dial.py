@@ -1,0 +1,162 @@
+"""Connects to an SSH server and logs in by key; says by name why it could not. Edge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from tenfold.errors import HostError
+from tenfold.hosts.known import KnownKeys
+
+CONNECT_S = 20.0
+"""For the connection, the exchange of keys and the log-in together."""
+# A host that has vanished (no power, a cut cable) is noticed after about 15 s; TCP alone would wait for minutes.
+KEEPALIVE_S = 5.0
+KEEPALIVE_COUNT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Whom to reach, as whom, and by which keys.
+
+    key          private key file; None: what ssh-agent holds and the usual files in ~/.ssh
+    known_hosts  the keys that hosts may show
+    """
+
+    address: str
+    user: str
+    port: int
+    key: Path | None
+    known_hosts: Path
+    connect_s: float = CONNECT_S
+
+
+class _Client(asyncssh.SSHClient):
+    """Remembers the key that was not known, so that the refusal can name it."""
+
+    def __init__(self) -> None:
+        self.seen: asyncssh.SSHKey | None = None
+        self.reached = False
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.reached = True
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        # Never on first use: whoever answers first would be believed from then on.
+        self.seen = key
+        return False
+
+
+async def dial(name: str, login: Login) -> asyncssh.SSHClientConnection:
+    """A connection, logged in. Raises HostError, which says what failed and what to do."""
+    known = await asyncio.to_thread(KnownKeys(login.known_hosts, login.address, login.port).read)
+    keys = await asyncio.to_thread(_keys, login.key)
+    client = _Client()
+    try:
+        async with asyncio.timeout(login.connect_s):
+            # Everything is said here, so that no file of the account (~/.ssh/config) turns the verification off.
+            return await asyncssh.connect(
+                login.address,
+                login.port,
+                config=None,
+                known_hosts=known.trust,
+                client_factory=lambda: client,
+                username=login.user,
+                client_keys=keys,
+                agent_path=None if login.key else os.environ.get("SSH_AUTH_SOCK", ""),
+                preferred_auth=["publickey"],
+                password_auth=False,
+                kbdint_auth=False,
+                host_based_auth=False,
+                gss_auth=False,
+                gss_kex=False,
+                gss_host=None,
+                agent_forwarding=False,
+                x11_forwarding=False,
+                disable_trivial_auth=True,
+                keepalive_interval=KEEPALIVE_S,
+                keepalive_count_max=KEEPALIVE_COUNT,
+            )
+    except (TimeoutError, asyncssh.ConnectionLost) as error:
+        raise _silent(name, login, client.reached, error) from None
+    except asyncssh.HostKeyNotVerifiable:
+        raise known.refusal(name, client.seen) from None
+    except asyncssh.KeyExchangeFailed as error:
+        if "host key" in str(error).lower():
+            raise known.refusal(name, None) from None
+        raise _refused(name, login, str(error), "update the SSH server there") from None
+    except asyncssh.PermissionDenied as error:
+        raise _no_entry(name, login, error) from None
+    except asyncssh.DisconnectError as error:
+        raise _refused(name, login, error.reason or str(error), "see its log: journalctl -u ssh") from None
+    except OSError as error:
+        raise _unreachable(name, login, error) from None
+
+
+def _keys(path: Path | None) -> list[asyncssh.SSHKey] | tuple[()]:
+    """The key to log in with; (): the usual ones. Raises HostError."""
+    if path is None:
+        return ()
+    try:
+        return [asyncssh.read_private_key(path)]
+    except asyncssh.KeyEncryptionError:
+        raise HostError(
+            f"the key {path} is locked by a passphrase",
+            hint=f"ssh-add {path}, and leave deploy.ssh_key out: then ssh-agent is asked",
+            retryable=False,
+        ) from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise HostError(
+            f"the key {path} cannot be used: {why}",
+            hint="write the path of a private key (OpenSSH or PEM) into deploy.ssh_key",
+            retryable=False,
+        ) from None
+
+
+def _at(login: Login) -> str:
+    return f"{login.address} port {login.port}"
+
+
+def _silent(name: str, login: Login, reached: bool, error: Exception) -> HostError:
+    if not reached:
+        return HostError(
+            f"{name}: {_at(login)} does not answer within {login.connect_s:g} s",
+            hint="see that the machine runs and that no firewall swallows the connection",
+        )
+    how = f"says nothing within {login.connect_s:g} s" if isinstance(error, TimeoutError) else "hangs up"
+    return HostError(
+        f"{name}: {_at(login)} takes the connection, but {how}",
+        hint="see that an SSH server listens there, and whether it takes more connections (MaxStartups)",
+    )
+
+
+def _unreachable(name: str, login: Login, error: OSError) -> HostError:
+    # asyncio words errors of the kernel as "Connect call failed ('10.0.0.5', 22)".
+    why = error.strerror or str(error)
+    if error.errno and not isinstance(error, socket.gaierror):
+        why = os.strerror(error.errno)
+    return HostError(
+        f"{name}: {_at(login)} cannot be reached: {why}",
+        hint="see that the machine runs, its SSH server listens there, and hosts.*.address and port are right",
+    )
+
+
+def _refused(name: str, login: Login, why: str, remedy: str) -> HostError:
+    return HostError(f"{name}: the SSH server at {_at(login)} refused: {why}", hint=remedy)
+
+
+def _no_entry(name: str, login: Login, error: asyncssh.PermissionDenied) -> HostError:
+    keys = str(login.key) if login.key else "ssh-agent and ~/.ssh"
+    public = f"{login.key}.pub" if login.key else "the public key"
+    return HostError(
+        f"{name}: {login.user}@{login.address} takes none of the keys of {keys}",
+        hint=f"add {public} to ~{login.user}/.ssh/authorized_keys there (ssh-copy-id); "
+        "the account must not be locked nor left out by AllowUsers. Passwords are not used",
+        retryable=False,
+    )
