@@ -85,7 +85,9 @@ def test_its_own_cost_and_its_collectors_are_told(agent: LoneAgent) -> None:
     told = agent.view()["agent"]
     assert 0 < told["cpu"] < 1 and 30e6 < told["memory_bytes"] < 200e6
     assert told["store"]["trouble"] is None and told["store"]["bytes"] > 0
-    assert {one["name"] for one in told["collectors"]} == {"nginx's log", "host", "backends", "shards", "services"}
+    assert {one["name"] for one in told["collectors"]} == {
+        "nginx's log", "host", "backends", "shards", "services", "disks"
+    }  # fmt: skip
     assert all(one["ok"] for one in told["collectors"])
 
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from tenfold.balancer.render import ACCESS_LOG, ACCESS_LOG_COLUMNS
 from tenfold.balancer.upstreams import backend_address, backend_name
 from tenfold.dashboard import inputs as page
 from tenfold.dashboard.view import view
+from tenfold.monitor.collect.certificates import TIMEOUT_S as CERTIFICATE_S
+from tenfold.monitor.collect.certificates import Certificates
+from tenfold.monitor.collect.disks import Disks
 from tenfold.monitor.collect.health import Health
 from tenfold.monitor.collect.host import HostFigures
 from tenfold.monitor.collect.machine import Machine
@@ -30,12 +33,14 @@ from tenfold.monitor.live import HISTORY_S, Live
 from tenfold.monitor.receive import Batch, Name
 from tenfold.monitor.store import Store
 from tenfold.monitor.wire import HTTP
-from tenfold.runtime import agent_place, agent_questions, agent_socket, agent_view, programs
+from tenfold.runtime import agent_place, agent_questions, agent_readings, agent_socket, agent_view, programs
+from tenfold.runtime.agent_alerts import AgentAlerts, directories
 from tenfold.runtime.agent_balancer import BalancerOwner
 from tenfold.runtime.agent_collectors import Collecting
 from tenfold.runtime.agent_commands import Commands
 from tenfold.runtime.agent_history import KEPT, STEP_S, History
 from tenfold.runtime.agent_keeper import Flush, Keeper
+from tenfold.runtime.agent_notify import Notifier
 from tenfold.runtime.agent_page import Page
 from tenfold.runtime.agent_place import Counted
 from tenfold.runtime.agent_sight import RecordSight
@@ -77,9 +82,12 @@ class Agent:
         self.sessions = Sessions()
         self.record = RecordSight(place.state)
         self.owner = BalancerOwner(topology, place.var, place.balancer_record)
+        self.notifier = Notifier(topology, place)
+        self.alerts = AgentAlerts(self.facts, place, self.notifier)
         self.page = Page(self.view, server, token, place.agent / "page.key")
         commands = Commands(topology, self.page, self.owner, self.sessions, self.record, self.view)
-        self.door = agent_socket.Door(commands.by_name, self._register, self._observed)
+        words = {**commands.by_name, "notify": self.notifier.command, "alerts": self.alerts.command}
+        self.door = agent_socket.Door(words, self._register, self._observed)
         self.keeper = Keeper(lambda: store, self._place_file)
         self._health = topology.app.health.partition("?")[0]
         self._gaps = 0
@@ -102,6 +110,7 @@ class Agent:
             loop.add_signal_handler(number, stop.set)
         for collector in self._collectors:
             collector.start()
+        self.notifier.start()
         work = [
             asyncio.create_task(part, name=name)
             for name, part in (
@@ -126,6 +135,8 @@ class Agent:
         await asyncio.gather(*(collector.stop(STOP_S) for collector in self._collectors))
         self._flush(with_sketches=True)
         self.keeper.close(STOP_S)
+        self.alerts.close(STOP_S)
+        self.notifier.stop(STOP_S)
 
     # --- what comes in ---
 
@@ -157,16 +168,35 @@ class Agent:
             self._probing("backends", {program.name: self._question(program) for program in backends}),
             self._probing("shards", agent_questions.shards(topology)),
             self._probing("services", services),
+            *self._looking_around(),
         ]
+
+    def _looking_around(self) -> list[Collecting[Any]]:
+        disks = Disks(directories(self.topology, self._place))
+        certificates = Certificates(self.topology.monitor.certificates, self._place.root)
+        found: list[Collecting[Any]] = [
+            Collecting("disks", disks.collect, self._saw("disks"), interval_s=agent_readings.DISKS_S)
+        ]
+        if self.topology.monitor.certificates:
+            found.append(
+                Collecting(
+                    "certificates",
+                    certificates.collect,
+                    self._saw("certificates"),
+                    interval_s=agent_readings.CERTIFICATES_S,
+                    timeout_s=2 * CERTIFICATE_S,
+                )
+            )
+        return found
+
+    def _saw(self, fact: str) -> Callable[[Any], None]:
+        return lambda found: setattr(self.facts, fact, found)
 
     def _question(self, program: programs.Program) -> Question:
         return agent_questions.of_program(program, lambda: self.record.entry(program.name))
 
     def _probing(self, name: str, questions: Mapping[str, Question]) -> Collecting[Mapping[str, Health]]:
-        def take(found: Mapping[str, Health]) -> None:
-            setattr(self.facts, name, found)
-
-        return Collecting(name, Probes(questions).collect, take, interval_s=PROBES_S)
+        return Collecting(name, Probes(questions).collect, self._saw(name), interval_s=PROBES_S)
 
     def _requests(self, read: Read) -> None:
         facts, batch = self.facts, read.batch
@@ -230,7 +260,12 @@ class Agent:
             spent_s, now_s = self._spent_s(), time.monotonic()
             self._cpu = (now_s, (spent_s - before_s) / max(1e-3, now_s - since_s))
             number += 1
+            self._judge(time.time())
             self._flush(with_sketches=number % SKETCHES_EVERY == 0)
+
+    def _judge(self, now_s: float) -> None:
+        self.facts.wanted, self.facts.agent = self.owner.wanted, self._self()
+        self.alerts.evaluate(now_s)
 
     def _flush(self, *, with_sketches: bool) -> None:
         now_s = time.time()

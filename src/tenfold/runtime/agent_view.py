@@ -12,7 +12,7 @@ from tenfold.balancer.states import States, Wanted
 from tenfold.balancer.upstreams import backend_address, backend_name
 from tenfold.dashboard import inputs as page
 from tenfold.monitor.collect.health import Health
-from tenfold.monitor.collect.machine import Machine, Usage
+from tenfold.monitor.collect.machine import Certificate, Disk, Machine, Usage
 from tenfold.monitor.live import Live
 from tenfold.monitor.windows import Figures
 from tenfold.runtime.agent_history import History
@@ -30,6 +30,7 @@ class Facts:
 
     log_read   whether nginx's log was read: before, that there were no requests is not known
     sessions   clients by backend that were served in the last minute
+    alerts     as they were judged last
     """
 
     topology: Topology
@@ -44,6 +45,9 @@ class Facts:
     services: Mapping[str, Health] = field(default_factory=dict)
     sessions: Mapping[str, int] = field(default_factory=dict)
     agent: page.Agent = field(default_factory=page.Agent)
+    disks: Sequence[Disk] | None = None
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    alerts: page.Alerts | None = None
 
 
 def inputs(facts: Facts, now_s: float) -> page.Inputs:
@@ -63,6 +67,7 @@ def inputs(facts: Facts, now_s: float) -> page.Inputs:
         services=[_service(name, health) for name, health in facts.services.items()],
         host=None if facts.machine is None else _host(facts.machine),
         agent=facts.agent,
+        alerts=facts.alerts,
     )
 
 
@@ -186,6 +191,11 @@ def tick(facts: Facts, now_s: float) -> dict[str, float]:
     _put_health(values, facts)
     if facts.machine is not None:
         _put_machine(values, facts.machine)
+    _put_alerts(values, facts)
+    for disk in facts.disks or ():
+        _put(values, "tenfold_disk_ratio", disk.used, directory=disk.directory)
+    for name, certificate in facts.certificates.items():
+        _put(values, "tenfold_certificate_ends_seconds", certificate.ends_s, certificate=name)
     _put(values, "tenfold_agent_cpu_cores", facts.agent.cpu)
     _put(values, "tenfold_agent_memory_bytes", facts.agent.memory_bytes)
     return values
@@ -222,6 +232,14 @@ def _put_machine(values: dict[str, float], machine: Machine) -> None:
     for name, usage in machine.groups.items():
         _put(values, "tenfold_process_cpu_cores", usage.cpu, process=name)
         _put(values, "tenfold_process_memory_bytes", usage.memory_bytes, process=name)
+
+
+def _put_alerts(values: dict[str, float], facts: Facts) -> None:
+    """As Prometheus does: a series of ones for each alert that waits or fires. One that recovers still fires."""
+    for item in facts.alerts.items if facts.alerts else ():
+        state = "pending" if item["state"] == "pending" else "firing"
+        labels = {"alertname": item["rule"], "alertstate": state, "severity": item["severity"]}
+        _put(values, "ALERTS", 1.0, **labels, target=item["target"])
 
 
 def sketch_name(name: Sequence[str]) -> str:

@@ -87,31 +87,44 @@ class Book:
 
     # --- what people do ---
 
-    def ack(self, alert_id: str, who: str, note: str, now_s: float) -> Alert:
-        """Somebody takes it on. Raises NotifyError when it does not fire."""
-        key = key_of(alert_id)
-        alert = self._alerts.get(key)
+    def to_ack(self, alert_id: str) -> Alert:
+        """The alert that somebody takes on. Raises NotifyError when it does not fire."""
+        alert = self._alerts.get(key_of(alert_id))
         if alert is None or not alert.fires:
             state = "does not fire yet" if alert else "does not fire"
             raise NotifyError(f"{alert_id} {state}", hint="tenfold alerts lists what does; silence what is to come")
-        self._acks[key] = Ack(who, note, now_s)
         return alert
 
-    def silence(self, matches: Mapping[str, str], until_s: float, who: str, comment: str) -> Silence:
-        """Keep alerts that match from being told. Raises NotifyError when there are MOST silences."""
+    def ack(self, alert_id: str, who: str, note: str, now_s: float) -> dict[str, Any]:
+        """Somebody takes it on; the item as it is then. Raises as `to_ack`."""
+        alert = self.to_ack(alert_id)
+        self._acks[alert.key] = Ack(who, note, now_s)
+        return self._item(alert, self._inhibited().get(alert.key))
+
+    def has_room(self) -> None:
+        """Raises NotifyError when there are MOST silences."""
         if len(self._silences) >= MOST:
             raise NotifyError(f"there are {MOST} silences already", hint="end some with tenfold alerts unsilence ID")
+
+    def silence(self, matches: Mapping[str, str], until_s: float, who: str, comment: str) -> Silence:
+        """Keep alerts that match from being told. Raises as `has_room`."""
+        self.has_room()
         self._number += 1
         made = Silence(f"s{self._number}", dict(matches), until_s, who, comment)
         self._silences[made.id] = made
         return made
 
-    def unsilence(self, silence_id: str) -> Silence:
-        """End a silence. Raises NotifyError when there is none of that name."""
-        ended = self._silences.pop(silence_id, None)
-        if ended is None:
+    def named(self, silence_id: str) -> Silence:
+        """Raises NotifyError when there is no silence of that name."""
+        silence = self._silences.get(silence_id)
+        if silence is None:
             raise NotifyError(f"there is no silence {silence_id!r}", hint="tenfold alerts lists those that hold")
-        return ended
+        return silence
+
+    def unsilence(self, silence_id: str) -> Silence:
+        """End a silence. Raises as `named`."""
+        self.named(silence_id)
+        return self._silences.pop(silence_id)
 
     def covered(self, silence: Silence) -> int:
         """How many alerts of now it keeps quiet."""
@@ -126,9 +139,6 @@ class Book:
     def alert(self, key: Key) -> Alert | None:
         """The alert of a rule at a target, where there is one."""
         return self._alerts.get(key)
-
-    def rule(self, name: str) -> Rule:
-        return self._rules[name]
 
     def is_quiet(self, alert: Alert) -> bool:
         """Whether somebody knows already: acknowledged, silenced, or explained by another alert."""
@@ -174,9 +184,9 @@ class Book:
             ],
         }
 
-    def keys(self) -> list[Key]:
-        """All that is watched."""
-        return list(self._samples)
+    def watched(self) -> list[Key]:
+        """All that is watched, and all that was when the state was kept."""
+        return list({**self._samples, **self._alerts})
 
     def _inhibited(self) -> Mapping[Key, Key]:
         return inhibited(self._alerts.values(), self._backends)

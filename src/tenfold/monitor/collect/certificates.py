@@ -6,22 +6,13 @@ import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from tenfold.monitor.collect.machine import Certificate
 from tenfold.topology.monitoring import server_of
 
-INTERVAL_S = 60.0
 TIMEOUT_S = 10.0
 LARGEST_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """ends_s: Unix time at which the first of them ends; None where it could not be read, and `error` says why."""
-
-    ends_s: float | None
-    error: str = ""
 
 
 class Certificates:

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-INTERVAL_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """One file system, named by the first directory that is on it.
-
-    used    share in use of what an ordinary account may use, as df tells it
-    inodes  share of its files; None where it does not count them
-    free_bytes  what an ordinary account may still write
-    """
-
-    directory: str
-    used: float
-    inodes: float | None
-    free_bytes: int
+from tenfold.monitor.collect.machine import Disk
 
 
 class Disks:
