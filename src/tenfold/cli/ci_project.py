@@ -1,0 +1,91 @@
+"""Gets a project ready for its own tests: an environment, and what its lock files name. Edge."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+from tenfold.cli.ci_tools import Workshop
+from tenfold.pipeline.repository import Language, Repository
+from tenfold.pipeline.tools import IN_PROJECT
+
+EXTRAS = ("dev", "test", "tests", "testing")
+ASK_S = 60
+
+
+def prepare(workshop: Workshop, repository: Repository) -> None:
+    """Install what the project depends on, from its lock file where it has one. Raises PlatformError."""
+    for language in repository.languages:
+        {Language.PYTHON: _python, Language.NODE: _node, Language.PHP: _php}[language](workshop, repository)
+
+
+def _python(workshop: Workshop, repository: Repository) -> None:
+    place = workshop.python
+    if place == workshop.base / ".venv":
+        workshop.run.say("the project's own .venv is used as it is")
+    elif repository.has("uv.lock"):
+        workshop.must([workshop.find("uv"), "sync", "--locked", "--all-extras"], "uv sync failed")
+    elif repository.has("poetry.lock"):
+        workshop.make_environment(place)
+        workshop.must([workshop.find("poetry"), "install", "--no-interaction"], "poetry install failed")
+    else:
+        asked = list(wanted(repository))
+        if asked:
+            workshop.install(place, asked)
+        else:
+            workshop.make_environment(place)
+
+
+def wanted(repository: Repository) -> Iterator[str]:
+    """What pip is asked to install for a test run: requirements files, the project itself, its groups."""
+    for file in repository.requirements:
+        yield from ("-r", file)
+    settings = repository.toml("pyproject.toml")
+    if "project" in settings or repository.has("setup.py"):
+        extras = [name for name in EXTRAS if name in settings.get("project", {}).get("optional-dependencies", {})]
+        yield from ("-e", ".[" + ",".join(extras) + "]" if extras else ".")
+    for name in EXTRAS:
+        for line in settings.get("dependency-groups", {}).get(name, ()):
+            if isinstance(line, str):
+                yield line
+
+
+def test_tools(workshop: Workshop) -> None:
+    """See to it that the project's Python has pytest and coverage: its own, or else pinned ones."""
+    python = str(workshop.python / "bin" / "python")
+    missing = []
+    for name, pin in IN_PROJECT.items():
+        there = subprocess.run(
+            [python, "-c", f"import {name}"], cwd=workshop.own, capture_output=True, timeout=ASK_S,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if there.returncode:
+            missing.append(pin)
+    if missing:
+        workshop.install(workshop.python, missing)
+
+
+def _node(workshop: Workshop, repository: Repository) -> None:
+    package = repository.json("package.json")
+    wanted = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
+    if (workshop.base / "node_modules").is_dir():
+        workshop.run.say("the project's own node_modules is used as it is")
+    elif repository.has("pnpm-lock.yaml"):
+        workshop.must([workshop.find("pnpm"), "install", "--frozen-lockfile"], "pnpm install failed")
+    elif repository.has("yarn.lock"):
+        workshop.must([workshop.find("yarn"), "install", "--frozen-lockfile"], "yarn install failed")
+    elif repository.has("package-lock.json", "npm-shrinkwrap.json"):
+        workshop.must([workshop.find("npm"), "ci", "--no-audit", "--no-fund"], "npm ci failed")
+    elif wanted:
+        workshop.must([workshop.find("npm"), "install", "--no-audit", "--no-fund", "--no-package-lock"],
+                      "npm install failed")  # fmt: skip
+
+
+def _php(workshop: Workshop, repository: Repository) -> None:
+    manifest = repository.json("composer.json")
+    # Names without a slash are PHP itself and its extensions.
+    wanted = [n for n in {**manifest.get("require", {}), **manifest.get("require-dev", {})} if re.search("/", n)]
+    if wanted and not (workshop.base / "vendor").is_dir():
+        workshop.must([workshop.find("composer"), "install", "--no-interaction", "--no-progress", "--prefer-dist"],
+                      "composer install failed")  # fmt: skip

