@@ -32,11 +32,14 @@ COMMANDS: Mapping[str, Entry] = {
     "up": Entry("tenfold.cli.up:up", "Run the platform on this machine."),
     "status": Entry("tenfold.cli.status:status", "Say what runs and how it is."),
     "top": Entry("tenfold.cli.top:top", "Show live figures in the terminal."),
+    "alerts": Entry("tenfold.cli.alerts:alerts", "Say what alerts; take it on, silence it, ask why."),
     "balancer": Entry("tenfold.cli.balancer:balancer", "Take backends out of the traffic and back."),
+    "notify": Entry("tenfold.cli.notify:notify", "Try and watch who is told of alerts and deploys."),
     "logs": Entry("tenfold.cli.logs:logs", "Show what the balancer and the backends wrote."),
     "down": Entry("tenfold.cli.down:down", "Stop the platform."),
     "demo": Entry("tenfold.cli.demo:demo", "Run the example platform, seeded with users."),
     "shard": Entry("tenfold.cli.shard:shard", "Set up and look after the shards."),
+    "ci": Entry("tenfold.cli.ci:ci", "Write, check and run the pipeline of the repository."),
     "schema": Entry("tenfold.cli.schema:schema", "Print the JSON Schema of the file, for editors."),
 }
 

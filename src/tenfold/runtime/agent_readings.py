@@ -133,16 +133,12 @@ def _machine(facts: Facts) -> Readings | None:
     if machine is None or not _is_fresh(facts, MACHINE):
         return None
     memory = machine.memory_used_bytes / machine.memory_limit_bytes if machine.memory_limit_bytes else None
-    most = max(machine.groups.items(), key=lambda one: one[1].memory_bytes or 0, default=None)
-    busiest = max(machine.groups.items(), key=lambda one: one[1].cpu or 0.0, default=None)
-    return {
-        (rules.MEMORY, HOST): Reading(
-            memory, about=f"most of ours: {most[0]}, {(most[1].memory_bytes or 0) / 2**20:.0f} MiB" if most else ""
-        ),
-        (rules.CPU, HOST): Reading(
-            machine.cpu, about=f"most of ours: {busiest[0]}, {busiest[1].cpu or 0:.1f} cores" if busiest else ""
-        ),
-    }
+    groups = machine.groups.items()
+    most = max(((usage.memory_bytes or 0, name) for name, usage in groups), default=(0, ""))
+    busiest = max(((usage.cpu or 0.0, name) for name, usage in groups), default=(0.0, ""))
+    heavy = f"most of ours: {most[1]}, {most[0] / 2**20:.0f} MiB" if most[0] >= 2**20 else ""
+    busy = f"most of ours: {busiest[1]}, {busiest[0]:.1f} cores" if busiest[0] >= 0.1 else ""
+    return {(rules.MEMORY, HOST): Reading(memory, about=heavy), (rules.CPU, HOST): Reading(machine.cpu, about=busy)}
 
 
 def _disks(facts: Facts) -> Readings | None:

@@ -24,7 +24,8 @@ OF_BACKENDS = (RESPONSE_TIME, ERROR_RATIO)
 def inhibited(alerts: Iterable[Alert], backends: int) -> Mapping[Key, Key]:
     """For each alert that another one explains, that other one.
 
-    backends  how many there are: when more than half of them alert, the platform speaks for them; else they for it
+    backends  how many there are. Of the platform and its backends who alerted first speaks for the other; the platform
+              also where more than half of them alert.
     """
     firing = {alert.key: alert for alert in alerts if alert.fires}
     found: dict[Key, Key] = {}
@@ -51,7 +52,9 @@ def _one_voice(rule: str, firing: Mapping[Key, Alert], backends: int) -> dict[Ke
     parts = [alert for key, alert in firing.items() if key[0] == rule and key[1] != PLATFORM]
     if whole is None or not parts:
         return {}
-    if 2 * len(parts) > backends:
+    first = min(parts, key=lambda part: (part.since_s, part.key))
+    # Who has begun speaks on: else one trouble would be told twice, by two voices.
+    if whole.since_s <= first.since_s or 2 * len(parts) > backends:
         return {part.key: whole.key for part in parts if RANK[part.severity] <= RANK[whole.severity]}
     gravest = max(parts, key=lambda part: RANK[part.severity])
     return {whole.key: gravest.key} if RANK[gravest.severity] >= RANK[whole.severity] else {}

@@ -89,7 +89,7 @@ def blindness(rule: Rule, reading: Reading) -> str:
         return reading.blind
     few = reading.count is not None and reading.count < rule.min_count
     if few and rule.levels and reading.value is not None and not rule.is_well(reading.value, rule.levels[0][1]):
-        return f"{reading.count} requests in the window, of {rule.min_count} that are needed"
+        return f"too few requests, {reading.count} of {rule.min_count}"
     return ""
 
 
