@@ -125,6 +125,8 @@ NEXT_VERSION = "UPDATE tf_catalog SET value = value + 1 WHERE name = 'version'"
 """In the transaction of every change to moves, map, members and tables, so that routers read all of it anew."""
 MOVER = "mover"
 """Name of the row of tf_shard that holds the token of the last mover; see moves/token.py."""
+RESTORING = "restoring"
+"""Name of the row of tf_shard that is there from before a backup is restored until all shards have all of it."""
 _START = "run `tenfold shard init` (`tenfold up` does it)"
 
 
@@ -249,7 +251,8 @@ def _read_changes(shard: str, known: BucketMap) -> Steps[BucketMap]:
 
 
 def check_identity(shard: str, identity: dict[str, str], cluster: str) -> None:
-    """Raises CatalogError when a database does not say that it is this shard of this platform."""
+    """Raises CatalogError when a database does not say that it is this shard of this platform, whole."""
+    refuse_half(shard, identity)
     if "cluster" not in identity or "shard" not in identity:
         raise CatalogError(
             f"the database of {shard} is not part of the platform: it holds nothing of Tenfold's",
@@ -261,12 +264,23 @@ def check_identity(shard: str, identity: dict[str, str], cluster: str) -> None:
         raise CatalogError(f"the database of {shard} is {identity['shard']}", hint="correct the urls in tenfold.toml")
 
 
+def refuse_half(shard: str, identity: dict[str, str]) -> None:
+    """Raises CatalogError for a shard of which a backup was not restored to the end."""
+    if RESTORING in identity:
+        raise CatalogError(
+            f"{shard} holds half a platform: the backup {identity[RESTORING]} was not restored to the end",
+            hint=f"`tenfold backup restore {identity[RESTORING]}` begins again",
+        )
+
+
 def read_identity(shard: str) -> Steps[dict[str, str]]:
-    """What a database says that it is; empty for one that Tenfold does not know."""
+    """What a database says that it is; empty for one that Tenfold does not know. CatalogError: it holds half of one."""
     try:
-        return dict((yield Send(shard, IDENTITY)).rows)
+        identity = dict((yield Send(shard, IDENTITY)).rows)
     except StatementError:
         return {}
+    refuse_half(shard, identity)
+    return identity
 
 
 def check_version(settings: dict[str, str]) -> None:

@@ -1,0 +1,192 @@
+"""A part of a backup brought into an empty database, and what was brought compared with the manifest. Edge."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+import pyrage
+
+from tenfold.deploy.backup.dump import Dump
+from tenfold.deploy.backup.envelope import opened
+from tenfold.deploy.backup.frames import Frame, frames
+from tenfold.deploy.backup.manifest import SQL_SUFFIX, ShardPart
+from tenfold.deploy.backup.objects import read_objects
+from tenfold.deploy.backup.shelf import Kept
+from tenfold.errors import BackupError, TenfoldError
+from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.engine.sqlitefunctions import define_functions
+from tenfold.sharding.moves.connections import Shards
+from tenfold.sharding.ports import Driver
+
+_TOGETHER = 16
+"""INSERTs in one transaction on a server."""
+OTHER = "restore from another backup: `tenfold backup list`"
+
+
+class Taker(Protocol):
+    """Takes the statements of a part, in order."""
+
+    def take(self, frame: Frame) -> None:
+        """One of them."""
+
+    def end(self) -> None:
+        """That was all; → once it is on the disk."""
+
+
+class MysqlTaker:
+    """A database on a server, on a connection as a mover's."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver, self._open = driver, 0
+        driver.execute("SET SESSION unique_checks = 0", ())
+        self._mode = str(driver.execute("SELECT @@sql_mode", ()).rows[0][0])
+
+    def take(self, frame: Frame) -> None:
+        """Rows in transactions of some statements; all else ends them."""
+        if frame.kind == "rows":
+            if not self._open:
+                self._driver.begin()
+            self._driver.execute(frame.sql.decode(), ())
+            self._open += 1
+            if self._open >= _TOGETHER:
+                self._commit()
+            return
+        self._commit()
+        sql = frame.sql.decode()
+        if frame.kind == "table" and frame.name == "tf_shard":
+            sql = sql.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1)  # the mark of the restore is in it
+        self._driver.execute(sql, ())
+
+    def _commit(self) -> None:
+        if self._open:
+            self._driver.commit()
+            self._open = 0
+
+    def end(self) -> None:
+        """All is committed."""
+        self._commit()
+        self._driver.execute(f"SET SESSION sql_mode = '{self._mode}', unique_checks = 1", ())
+
+
+class SqliteTaker:
+    """A new file. Whoever keeps it syncs it once it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=rwc", uri=True, isolation_level=None, check_same_thread=False
+        )
+        path.chmod(0o600)
+        define_functions(self._connection)
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "trusted_schema = ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._begun = False
+
+    def take(self, frame: Frame) -> None:
+        """All rows in one transaction, which nobody sees before its end."""
+        try:
+            if frame.kind == "pragma":
+                self._end()
+            elif not self._begun:
+                self._connection.execute("BEGIN")
+                self._begun = True
+            self._connection.execute(frame.sql.decode())
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise BackupError(f"{frame.name} cannot be restored: {error}", hint="see the disk") from None
+
+    def _end(self) -> None:
+        if self._begun:
+            self._connection.execute("COMMIT")
+            self._begun = False
+
+    def end(self) -> None:
+        """As the routers want it: with a write-ahead log."""
+        try:
+            self._end()
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Whatever state it is in."""
+        self._connection.close()
+
+
+def replay(
+    kept: Kept, shard: str, identity: pyrage.x25519.Identity, taker: Taker | None, progress: Callable[[int], None]
+) -> bytes:
+    """Read a shard's part to its end, counting rows, and have `taker` take it.
+
+    → the key of the checksums. taker None: only read. Raises BackupError for anything that is not as it was written.
+    """
+    path = kept.path / (shard + SQL_SUFFIX)
+    part = _part(kept, shard)
+    rows: Counter[str] = Counter()
+    key = b""
+    views: list[Frame] = []
+    with opened(path, identity) as stream:
+        for frame in frames(stream):
+            if frame.kind == "key":
+                key = bytes.fromhex(frame.sql.decode())
+            elif frame.kind == "rows":
+                rows[frame.name] += frame.rows
+                progress(frame.rows)
+            if frame.kind == "view":
+                views.append(frame)
+            elif frame.kind not in ("key", "end") and taker is not None:
+                if frame.kind in ("mode", "code"):
+                    _views(views, taker)
+                taker.take(frame)
+    if taker is not None:
+        _views(views, taker)
+        taker.end()
+    for name, table in part.tables.items():
+        if rows[name] != table.rows:
+            raise BackupError(f"{path}: {name} has {rows[name]:,} rows, not {table.rows:,}", hint=OTHER)
+    return key
+
+
+def _views(views: list[Frame], taker: Taker) -> None:
+    """One may need another, or not yet a routine: again, as long as some can be made."""
+    while views:
+        left, last = [], None
+        for view in views:
+            try:
+                taker.take(view)
+            except TenfoldError as error:
+                left.append(view)
+                last = error
+        if len(left) == len(views):
+            if last is not None:
+                raise last
+            return
+        views[:] = left
+
+
+def _part(kept: Kept, shard: str) -> ShardPart:
+    assert kept.manifest is not None  # noqa: S101  # `Shelf.find` has seen to it
+    return kept.manifest.shards[shard]
+
+
+def compare(shards: Shards, shard: str, part: ShardPart, key: bytes, progress: Callable[[int], None]) -> None:
+    """Read a restored database and compare each table's rows and checksum with the manifest. Raises BackupError."""
+    objects = read_objects(shards, shard)
+    driver = shards.at(shard, "compare")
+    found = Dump(shard, driver, shards.dialect, key, progress).sums(objects.tables)
+    if shards.dialect is not MYSQL:
+        said = shards.rows(shard, "PRAGMA integrity_check")
+        if [tuple(row) for row in said] != [("ok",)]:
+            raise BackupError(f"{shard} is not whole once restored: {said[0][0]}", hint=OTHER)
+    for name in sorted(part.tables.keys() | found.keys()):
+        was, now = part.tables.get(name), found.get(name)
+        if was != now:
+            what = (
+                f"it has {now.rows if now else 0:,} rows, not {was.rows if was else 0:,}"
+                if was is None or now is None or was.rows != now.rows
+                else "its rows are not those that were read"
+            )
+            raise BackupError(f"{shard}: {name} is not restored as it was: {what}", hint=OTHER)

@@ -1,0 +1,200 @@
+"""The databases that a backup is restored to: what they hold now, marked, emptied, given their names again. Edge."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenfold.deploy.backup.manifest import Manifest
+from tenfold.deploy.backup.shelf import sync
+from tenfold.errors import BackupError, NodeDown, NodeError, StatementError, TenfoldError
+from tenfold.sharding.catalog import IDENTITY, RESTORING, on_every_shard
+from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.engine.sqlite import sqlite_path
+from tenfold.sharding.moves.connections import Shards
+
+EMPTY, HALF, SAME, BROKEN = "empty", "half", "same", "broken"
+"""What a database holds: nothing; half of a restore; the platform of the backup; nothing that can be read."""
+ALIVE_S = 15.0
+"""A process that was seen in the catalog so long ago, or five leases, uses the platform."""
+_DROPS = {"VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """states: by shard; strangers: members of the platform there that are not in the backup."""
+
+    states: dict[str, str]
+    strangers: list[str]
+
+    @property
+    def holds(self) -> list[str]:
+        """Shards on which something would be lost."""
+        return [shard for shard, state in self.states.items() if state in (SAME, BROKEN)]
+
+
+def look(shards: Shards, manifest: Manifest) -> Found:
+    """What the databases hold. Raises BackupError for those that may not be written to, NodeError."""
+    topology = shards.topology
+    missing = [shard for shard in manifest.shards if shard not in topology.database.shards]
+    if missing:
+        raise BackupError(
+            f"the backup has {', '.join(missing)}, which {topology.file.name} has not",
+            hint="name the same shards there; their urls may be others",
+        )
+    states = {shard: _state(shards, shard, manifest) for shard in manifest.shards}
+    others = [shard for shard in topology.database.shards if shard not in manifest.shards]
+    strangers = [shard for shard in others if _identity(shards, shard).get("cluster") == manifest.cluster]
+    return Found(states, strangers)
+
+
+def _state(shards: Shards, shard: str, manifest: Manifest) -> str:
+    file = file_of(shards, shard)
+    if file is not None and (not file.exists() or file.stat().st_size == 0):
+        return EMPTY
+    try:
+        if not _tables(shards, shard):
+            return EMPTY
+        identity = _identity(shards, shard)
+    except NodeDown:
+        if file is None:
+            raise
+        return BROKEN
+    if not identity:
+        raise BackupError(
+            f"the database of {shard} holds tables that are none of a platform",
+            hint="name an empty database in its url",
+        )
+    if RESTORING in identity and identity.get("cluster", manifest.cluster) == manifest.cluster:
+        return HALF
+    if identity.get("cluster") != manifest.cluster or identity.get("shard") != shard:
+        raise BackupError(
+            f"the database of {shard} belongs to another platform, or is another shard of it",
+            hint="correct its url, or name an empty database",
+        )
+    return SAME
+
+
+def file_of(shards: Shards, shard: str) -> Path | None:
+    """The file of a shard on SQLite; None: it is on a server."""
+    if shards.dialect is MYSQL:
+        return None
+    return sqlite_path(shards.topology.database.shards[shard].url, shards.topology.root)
+
+
+def _identity(shards: Shards, shard: str) -> dict[str, str]:
+    file = file_of(shards, shard)
+    if file is not None and not file.exists():
+        return {}
+    try:
+        return {str(name): str(value) for name, value in shards.rows(shard, IDENTITY)}
+    except StatementError:
+        return {}
+
+
+def _tables(shards: Shards, shard: str) -> list[tuple[str, str]]:
+    if shards.dialect is MYSQL:
+        sql = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()"
+    else:
+        sql = "SELECT name, type FROM sqlite_master"
+    return [(str(name), str(kind)) for name, kind in shards.rows(shard, sql)]
+
+
+def refuse_alive(shards: Shards, found: Found, now_s: float) -> None:
+    """Raises BackupError, retryable, while processes use the platform that is there."""
+    home = shards.topology.catalog_shard
+    if found.states.get(home) != SAME:
+        return
+    try:
+        ((lease_s,),) = shards.rows(home, "SELECT value FROM tf_catalog WHERE name = 'lease_s'")
+        since_s = now_s - max(ALIVE_S, 5 * float(lease_s))
+        rows = shards.rows(home, "SELECT host, pid FROM tf_router WHERE seen_s > ? ORDER BY host, pid", (since_s,))
+    except (StatementError, ValueError):
+        return  # of a catalog that lacks its tables nobody can hold a lease
+    if rows:
+        who = ", ".join(f"{host} {pid}" for host, pid in rows[:5])
+        raise BackupError(
+            f"{len(rows)} processes use the platform, or have until a moment ago: {who}",
+            hint=f"stop them (`tenfold down`), and try again {ALIVE_S:g} s later",
+            retryable=True,
+        )
+
+
+def mark(shards: Shards, shard: str, backup: str) -> None:
+    """Say on a shard that it is being restored: routers refuse it from here on."""
+    shards.execute(shard, on_every_shard(shards.dialect)["tf_shard"])
+    shards.execute(shard, "DELETE FROM tf_shard WHERE name = ?", (RESTORING,))
+    shards.execute(shard, "INSERT INTO tf_shard (name, value) VALUES (?, ?)", (RESTORING, backup))
+
+
+def unmark(shards: Shards, shard: str) -> None:
+    """Say that it is whole."""
+    shards.execute(shard, "DELETE FROM tf_shard WHERE name = ?", (RESTORING,))
+
+
+def empty(shards: Shards, shard: str) -> None:
+    """Drop all that a marked database on a server holds, but the mark."""
+    quoted = shards.dialect.quoted
+    for kind in ("EVENT", "PROCEDURE", "FUNCTION"):
+        column, table = ("event", "events") if kind == "EVENT" else ("routine", "routines")
+        only = "" if kind == "EVENT" else f" AND routine_type = '{kind}'"
+        sql = f"SELECT {column}_name FROM information_schema.{table} WHERE {column}_schema = DATABASE(){only}"
+        for (name,) in shards.rows(shard, sql):
+            shards.execute(shard, f"DROP {kind} IF EXISTS {quoted(str(name))}")
+    for name, kind in _tables(shards, shard):
+        if name != "tf_shard":
+            shards.execute(shard, f"DROP {_DROPS.get(kind, 'TABLE')} IF EXISTS {quoted(name)}")
+    shards.execute(shard, "DELETE FROM tf_shard WHERE name <> ?", (RESTORING,))
+
+
+def settle(shards: Shards, now_s: float) -> None:
+    """In the restored catalog: nobody uses it yet, and no version that a process may remember comes again."""
+    home = shards.topology.catalog_shard
+    shards.execute(home, "DELETE FROM tf_router")
+    ((version,),) = shards.rows(home, "SELECT value FROM tf_catalog WHERE name = 'version'")
+    shards.execute(
+        home, "UPDATE tf_catalog SET value = ? WHERE name = 'version'", (str(max(int(version) + 1, int(now_s))),)
+    )
+
+
+def put(shards: Shards, shard: str, new: Path, state: str, backup: str) -> None:
+    """Give a finished, marked file of SQLite the place of the one that is there. Raises NodeError while it is used."""
+    path = file_of(shards, shard)
+    assert path is not None  # noqa: S101  # SQLite
+    _sync_file(new)
+    if state in (SAME, HALF):
+        mark(shards, shard, backup)
+    shards.forget(shard)
+    if path.exists() and state in (SAME, HALF):
+        _alone(shard, path)
+    for suffix in ("-wal", "-shm"):
+        # Of a file that cannot be read. What a log left of another file would be taken for the new one's.
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    os.replace(new, path)  # noqa: PTH105
+    sync(path.parent)
+
+
+def _alone(shard: str, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
+    """Have all of a file in the file itself, and nobody else have it open."""
+    with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+        for _ in range(20):
+            with suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0] == "delete":
+                    return
+            wait(0.1)
+    raise NodeError(f"{shard} is used by another program", hint=f"end what has {path} open, and try again")
+
+
+def _sync_file(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    with suppress(TenfoldError):
+        sync(path.parent)
