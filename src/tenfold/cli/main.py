@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Entry] = {
     "down": Entry("tenfold.cli.down:down", "Stop the platform."),
     "demo": Entry("tenfold.cli.demo:demo", "Run the example platform, seeded with users."),
     "shard": Entry("tenfold.cli.shard:shard", "Set up and look after the shards."),
+    "backup": Entry("tenfold.cli.backup:backup", "Back up, and prove that it can be brought back."),
     "ci": Entry("tenfold.cli.ci:ci", "Write, check and run the pipeline of the repository."),
     "schema": Entry("tenfold.cli.schema:schema", "Print the JSON Schema of the file, for editors."),
 }
