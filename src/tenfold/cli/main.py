@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, Entry] = {
     "notify": Entry("tenfold.cli.notify:notify", "Try and watch who is told of alerts and deploys."),
     "logs": Entry("tenfold.cli.logs:logs", "Show what the balancer and the backends wrote."),
     "down": Entry("tenfold.cli.down:down", "Stop the platform."),
+    "deploy": Entry("tenfold.cli.deploy:deploy", "Bring a commit onto the fleet, gate by gate."),
+    "rollback": Entry("tenfold.cli.rollback:rollback", "Bring the fleet back to a good release."),
     "demo": Entry("tenfold.cli.demo:demo", "Run the example platform, seeded with users."),
     "shard": Entry("tenfold.cli.shard:shard", "Set up and look after the shards."),
     "backup": Entry("tenfold.cli.backup:backup", "Back up, and prove that it can be brought back."),

@@ -5,7 +5,9 @@ Each call is one transaction on a connection of its own: any process of the acco
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -22,8 +24,7 @@ NAME = "outbox.db"
 MOST_WAITING = 10_000
 REMEMBERED_S = 7 * 86_400.0
 DEAD_KEPT_S = 30 * 86_400.0
-# Longer than one delivery may take (send.TOTAL_S): a sender that was killed holds its channel for so long.
-CLAIM_S = 90.0
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 _SHOWN = ("channel", "attempts", "tried_s", "due_s", "reason")
 _LISTED = (
     "SELECT n.body, d.channel, d.attempts, d.tried_s, d.due_s, d.reason FROM delivery d"
@@ -103,41 +104,46 @@ class Outbox:
                 )
         return bool(fresh)
 
-    def claim(self, channel: str, owner: str, now_s: float) -> Sequence[Delivery]:
-        """What `owner` is to send now, in this order; nothing while another sender has the channel, or it rests.
+    @contextmanager
+    def hold(self, channel: str) -> Iterator[bool]:
+        """Have a channel to oneself; False while another sender has it. The kernel lets go of it for one that dies."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self.path.with_name(f"{self.path.name}.{channel}.lock"), _LOCK_FLAGS, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(lock)
 
-        The claim lasts CLAIM_S, and must be renewed by calling again.
-        """
+    def next(self, channel: str, now_s: float) -> Delivery | None:
+        """What is to be sent now: the oldest that is due; None where nothing is, or the channel rests."""
         with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO channel (name) VALUES (?)", (channel,))
-            held, until_s, due_s = db.execute(
-                "SELECT owner, until_s, due_s FROM channel WHERE name = ?", (channel,)
-            ).fetchone()
-            if held not in (None, owner) and now_s < until_s <= now_s + CLAIM_S:
-                return []
-            if now_s < due_s <= now_s + LONGEST_S:
-                return []
-            rows = db.execute(
+            rests = db.execute("SELECT due_s FROM channel WHERE name = ?", (channel,)).fetchone()
+            if rests is not None and now_s < rests[0] <= now_s + LONGEST_S:
+                return None
+            found = db.execute(
                 "SELECT d.id, n.body, d.attempts, d.since_s, d.remaining FROM delivery d JOIN notice n"
                 " ON n.id = d.notice WHERE d.channel = ? AND d.state = 'waiting' AND NOT (d.due_s > ? AND d.due_s <= ?)"
-                " ORDER BY d.notice LIMIT 100",
+                " ORDER BY d.notice LIMIT 1",
                 (channel, now_s, now_s + LONGEST_S),
-            ).fetchall()
-            if rows:
-                db.execute(
-                    "UPDATE channel SET owner = ?, until_s = ? WHERE name = ?", (owner, now_s + CLAIM_S, channel)
-                )
-        return [
-            Delivery(number, notice_of(body), channel, attempts, since_s, tuple(json.loads(left)))
-            for number, body, attempts, since_s, left in rows
-        ]
+            ).fetchone()
+        if found is None:
+            return None
+        number, body, attempts, since_s, left = found
+        return Delivery(number, notice_of(body), channel, attempts, since_s, tuple(json.loads(left)))
 
-    def release(self, channel: str, owner: str, due_s: float = 0.0, failures: int = 0) -> None:
-        """Let go of a channel. After failures it rests until `due_s`."""
+    def rest(self, channel: str, due_s: float, failures: int) -> None:
+        """Leave a channel alone until `due_s`, after so many failures in a row."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE channel SET owner = NULL, until_s = 0, due_s = ?, failures = ? WHERE name = ? AND owner = ?",
-                (due_s, failures, channel, owner),
+                "INSERT OR REPLACE INTO channel (name, due_s, failures) VALUES (?, ?, ?)", (channel, due_s, failures)
             )
 
     def failures(self, channel: str) -> int:
@@ -253,11 +259,14 @@ class Outbox:
             if outboxfile.is_damage(error):  # met in the middle of it: the next call has a new file
                 with suppress(sqlite3.Error, OSError):
                     outboxfile.mend(self.path)
-            raise NotifyError(
-                f"the outbox {self.path} cannot be used: {error}",
-                hint="see that its disk is neither full nor read-only, and belongs to this account",
-                retryable=True,
-            ) from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> NotifyError:
+        return NotifyError(
+            f"the outbox {self.path} cannot be used: {error}",
+            hint="see that its disk is neither full nor read-only, and that the file belongs to this account",
+            retryable=True,
+        )
 
 
 def _row(notice: Notice, more: Mapping[str, Any]) -> dict[str, Any]:

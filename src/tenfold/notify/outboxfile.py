@@ -28,10 +28,7 @@ CREATE TABLE delivery (
     UNIQUE (notice, channel)
 );
 CREATE INDEX delivery_by_state ON delivery (state, channel, notice);
-CREATE TABLE channel (
-    name TEXT PRIMARY KEY, owner TEXT, until_s REAL NOT NULL DEFAULT 0, due_s REAL NOT NULL DEFAULT 0,
-    failures INTEGER NOT NULL DEFAULT 0
-);
+CREATE TABLE channel (name TEXT PRIMARY KEY, due_s REAL NOT NULL, failures INTEGER NOT NULL);
 CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 log = logging.getLogger(__name__)

@@ -44,6 +44,7 @@ from tenfold.runtime.agent_notify import Notifier
 from tenfold.runtime.agent_page import Page
 from tenfold.runtime.agent_place import Counted
 from tenfold.runtime.agent_sight import RecordSight
+from tenfold.runtime.fleet import Here
 from tenfold.runtime.place import Place
 from tenfold.topology.model import Topology
 
@@ -57,11 +58,11 @@ PROBE = 1 << 40
 log = logging.getLogger(__name__)
 
 
-def run(topology: Topology, place: Place, server: socket.socket, token: str) -> int:
-    """Be the agent until SIGTERM or SIGINT; returns the exit code. `server`, `token`: of the page."""
+def run(topology: Topology, place: Place, server: socket.socket, token: str, host: str | None = None) -> int:
+    """Be the agent of `host` until SIGTERM or SIGINT; returns the exit code. `server`, `token`: of the page."""
     door = agent_socket.listen(place.agent_socket)
     try:
-        asyncio.run(Agent(topology, place, server, token).run(door))
+        asyncio.run(Agent(topology, place, server, token, host).run(door))
     finally:
         door.close()
         with suppress(FileNotFoundError):
@@ -72,9 +73,11 @@ def run(topology: Topology, place: Place, server: socket.socket, token: str) -> 
 class Agent:
     """Everything here happens in one event loop; only collectors and the keeper have threads."""
 
-    def __init__(self, topology: Topology, place: Place, server: socket.socket, token: str) -> None:
+    def __init__(
+        self, topology: Topology, place: Place, server: socket.socket, token: str, host: str | None = None
+    ) -> None:
         now_s = time.time()
-        self._place = place
+        self._place, self._here = place, Here(topology, host)
         store = Store(place.agent / "history.db", time.time)
         past = store.read(list(KEPT.values()), now_s - HISTORY_S, now_s, HISTORY_S // STEP_S)
         self._cursor, tally = agent_place.load(self._place_file)
@@ -85,7 +88,7 @@ class Agent:
         self.notifier = Notifier(topology, place)
         self.alerts = AgentAlerts(self.facts, place, self.notifier)
         self.page = Page(self.view, server, token, place.agent / "page.key")
-        commands = Commands(topology, self.page, self.owner, self.sessions, self.record, self.view)
+        commands = Commands(topology, self.page, self.owner, self.sessions, self.record, self.view, self.facts.live)
         words = {**commands.by_name, "notify": self.notifier.command, "alerts": self.alerts.command}
         self.door = agent_socket.Door(words, self._register, self._observed)
         self.keeper = Keeper(lambda: store, self._place_file)
@@ -165,7 +168,7 @@ class Agent:
                 again=lambda read: read.behind,
             ),
             Collecting("host", host.collect, self._machine, interval_s=HOST_S),
-            self._probing("backends", {program.name: self._question(program) for program in backends}),
+            self._probing("backends", {p.name: self._of_backend(position, p) for position, p in enumerate(backends)}),
             self._probing("shards", agent_questions.shards(topology)),
             self._probing("services", services),
             *self._looking_around(),
@@ -194,6 +197,11 @@ class Agent:
 
     def _question(self, program: programs.Program) -> Question:
         return agent_questions.of_program(program, lambda: self.record.entry(program.name))
+
+    def _of_backend(self, position: int, program: programs.Program) -> Question:
+        if position in self._here.backends:
+            return self._question(program)
+        return agent_questions.of_elsewhere(program)
 
     def _probing(self, name: str, questions: Mapping[str, Question]) -> Collecting[Mapping[str, Health]]:
         return Collecting(name, Probes(questions).collect, self._saw(name), interval_s=PROBES_S)
