@@ -31,7 +31,7 @@ bench:           ## measure, side by side; prints machine, medians and ratios
 ROUNDS ?= 1
 faults:          ## kill and cut writers, and moves under them, from new seeds each time; ROUNDS=5: longer
 	@$(PYTHON) tools/setup.py dev --servers
-	@TENFOLD_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 tests/faults tests/sharding/moves/mover \
+	@TENFOLD_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 tests/faults tests/sharding/moves tests/cli/test_shard_moves.py \
 	  tests/sharding/engine/test_writes_cut_short.py tests/sharding/engine/test_full_server.py
 
 STATEMENTS ?= 100000

@@ -17,6 +17,18 @@ if (room := memory()) is not None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(room))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one engine shows is not shown again by the other in every run: see the marker `sample`."""
+    if os.environ.get("TENFOLD_FAULT_ROUNDS", "0") != "0":
+        return
+    for item in items:
+        for mark in item.iter_markers("sample"):
+            engine, *kept = mark.args
+            words = item.name.partition("[")[2].rstrip("]").split("-")
+            if engine in words and not any(word in words for word in kept):
+                item.add_marker(pytest.mark.skip(reason=f"`make faults` runs it on {engine} too"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what tests want shown (`record_property("shown", text)`): what a parallel worker prints is lost."""
     for outcome in ("passed", "failed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,9 +36,10 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture
-def own_ledger(tmp_path: Path) -> Site:
-    """The same, for a test that changes it."""
-    return filled(Site(tmp_path / "site"))
+def own_ledger(ledger: Site, tmp_path: Path) -> Site:
+    """A copy, for a test that changes it."""
+    shutil.copytree(ledger.root, tmp_path / "site")
+    return Site(tmp_path / "site")
 
 
 @pytest.fixture

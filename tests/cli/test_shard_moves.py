@@ -99,6 +99,7 @@ def light(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
         yield filled(site, weights)
 
 
+@pytest.mark.sample("mysql")
 def test_a_shard_is_drained_and_leaves_with_its_tables_on_another(light: Site, tenfold: Command) -> None:
     site = light
     assert tenfold(site, "shard", "drain", "shard_0", "--yes")[0] == 1  # which holds the catalog
@@ -116,6 +117,7 @@ def test_a_shard_is_drained_and_leaves_with_its_tables_on_another(light: Site, t
     assert "posts" not in moves_objects(site)["shard_2"]
 
 
+@pytest.mark.sample("mysql")
 def test_a_pinned_table_moves_and_comes_back(filled_site: Site, tenfold: Command) -> None:
     site = filled_site
     code, out, err = tenfold(site, "shard", "move", "--table", "posts", "--to", "shard_1", "--yes")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.cli import conftest as cli
 from tests.mariadb import Server, fresh_databases
 from tests.sharding.engine.sites import MARIADB_SCHEMA, SCHEMA, Site, mariadb_site
 
@@ -86,18 +87,4 @@ def four_files(on_files: Site) -> Iterator[Site]:
         yield site
 
 
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def tenfold(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Calls a command on a site, in this process: (exit code, stdout, stderr)."""
-    from tenfold.cli.main import main
-
-    def call(site: Site, *arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([*arguments, "--file", str(site.file)])
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return call
+Command, tenfold = cli.Command, cli.tenfold

@@ -189,6 +189,7 @@ def test_two_changes_at_once_are_refused(four_files: Site) -> None:
     assert_joined(four_files)
 
 
+@pytest.mark.sample("mysql")
 def test_a_shard_that_owns_nothing_may_leave_and_come_back(four: Site) -> None:
     join(four)
     with closing(Joining(four.topology(), Silence())) as joining:

@@ -65,6 +65,7 @@ def test_many_are_counted_and_the_first_are_named(on_files: Site) -> None:
     assert strays(on_files.topology()) == []
 
 
+@pytest.mark.sample("mysql")
 def test_a_row_that_its_owner_has_otherwise_is_left_on_both(filled_site: Site, tenfold: Command) -> None:
     site, user = filled_site, 7
     wrong, owner = elsewhere(site, user), site.owner(user)
@@ -143,6 +144,7 @@ def test_buckets_that_a_move_has_announced_are_left_to_it(on_files: Site) -> Non
         strays(on_files.topology(), mend=True)
 
 
+@pytest.mark.sample("mysql")
 def test_reference_tables_that_differ_are_told_with_how_many_rows(filled_site: Site, tenfold: Command) -> None:
     filled_site.look("shard_2", "INSERT INTO currencies VALUES ('EUR', 2)")
     filled_site.look("shard_2", "UPDATE currencies SET digits = 9 WHERE code = 'CHF'")

@@ -56,6 +56,7 @@ def holds(place: Place, writers: list[Writer]) -> bool:
     return rows["deposits"] == wanted(writers, "deposits") and rows["notes"] == wanted(writers, "notes")
 
 
+@pytest.mark.sample("mysql", "finish")
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("ending", ["finish", "undo"])
 def test_no_acknowledged_write_is_lost_by_a_move(place: Place, ending: str, seed: int) -> None:

@@ -11,6 +11,7 @@ from tests.sharding.moves.mover.places import Place
 SIGN_UP = "INSERT INTO users (id, email, name) VALUES (?, ?, 'new')"
 
 
+@pytest.mark.sample("mysql", "inside")
 @pytest.mark.parametrize(("how", "ending"), [("insert", "undo"), ("update", "finish"), ("inside", "undo")])
 def test_the_address_that_somebody_gave_up_is_free_where_her_old_row_lies(place: Place, ending: str, how: str) -> None:
     leg = place.leg()

@@ -23,6 +23,7 @@ def test_buckets_go_to_another_shard_and_nothing_is_left_behind(place: Place) ->
     assert not place.left_behind()
 
 
+@pytest.mark.sample("mysql")
 def test_two_legs_at_once_may_share_a_shard(place: Place) -> None:
     first, second = place.leg("shard_0", "shard_1"), place.leg("shard_1", "shard_2")
     place.fill("shard_0", first.buckets)
@@ -51,6 +52,7 @@ def test_undo_brings_back_what_was_cut_over_and_written_since(place: Place) -> N
     assert not place.left_behind()
 
 
+@pytest.mark.sample("mysql")
 def test_a_pinned_table_moves_as_one_bucket(place: Place) -> None:
     ((home,),) = place.site.look("shard_0", "SELECT shard FROM tf_bucket WHERE bucket = ?", (POSTS,))
     target = "shard_1" if home != "shard_1" else "shard_2"
@@ -66,6 +68,7 @@ def test_a_pinned_table_moves_as_one_bucket(place: Place) -> None:
     assert not place.left_behind()
 
 
+@pytest.mark.sample("mysql", "capture.trigger")
 @pytest.mark.parametrize("step", ["announced.leases", "capture.trigger", "copy.rows", "phase.followed"])
 def test_a_move_that_was_killed_before_the_cutover_can_be_cancelled(place: Place, step: str) -> None:
     leg = place.leg()
@@ -79,6 +82,7 @@ def test_a_move_that_was_killed_before_the_cutover_can_be_cancelled(place: Place
     assert not place.left_behind()
 
 
+@pytest.mark.sample("mysql", "undo")
 @pytest.mark.parametrize("ending", ["finish", "undo"])
 def test_a_mover_that_is_killed_before_every_step_goes_on_when_it_is_run_again(place: Place, ending: str) -> None:
     leg = place.leg()
@@ -116,6 +120,7 @@ class _Each(Kill):
             raise Killed(name)
 
 
+@pytest.mark.sample("mysql", "cutover.bump", "cutover.fence")
 @pytest.mark.parametrize(
     ("step", "nth"),
     [("cutover.bump", 2), ("cutover.moved", 1), ("cutover.open", 1), ("cutover.fence", 2), ("cutover.compare", 1)],
@@ -134,6 +139,7 @@ def test_a_cutover_that_was_killed_midway_can_be_undone(place: Place, step: str,
     assert place.rows() == before and not place.left_behind()
 
 
+@pytest.mark.sample("mysql", "capture.trigger", "cutover.bump")
 @pytest.mark.parametrize("step", ["capture.trigger", "copy.rows", "cutover.bump"])
 def test_a_mover_that_was_overtaken_stops_and_damages_nothing(place: Place, step: str) -> None:
     leg = place.leg(count=3)
