@@ -14,7 +14,6 @@ from tenfold.monitor.alerts.rules import (
     SLOW_QUERY,
     Key,
 )
-from tenfold.topology.operations import Severity
 
 # What is down is also slow, and fails: (cause, what it explains at the same target).
 EXPLAINS = {BACKEND_DOWN: (RESPONSE_TIME, ERROR_RATIO), SHARD_DOWN: (SLOW_QUERY,)}
@@ -35,13 +34,14 @@ def inhibited(alerts: Iterable[Alert], backends: int) -> Mapping[Key, Key]:
                 found.setdefault((rule, target), (cause, target))
     for rule in OF_BACKENDS:
         found |= {key: by for key, by in _one_voice(rule, firing, backends).items() if key not in found}
+    # What is itself explained explains nothing more here: else a backend that is down and its errors would each keep
+    # the other quiet.
+    voices = [alert for alert in firing.values() if alert.key not in found]
     for key, alert in firing.items():
         graver = [
-            other.key
-            for other in firing.values()
-            if other.key[1] == key[1] and RANK[other.severity] > RANK[alert.severity]
+            other.key for other in voices if other.key[1] == key[1] and RANK[other.severity] > RANK[alert.severity]
         ]
-        if graver and alert.severity is Severity.WARNING:
+        if graver:
             found.setdefault(key, min(graver))
     return found
 

@@ -70,7 +70,10 @@ class Rule:
 
     def is_well(self, value: float, limit: float) -> bool:
         """Tell whether an alert of `limit` may end at `value`: clearly on the good side, exactly at the line is not."""
-        return value > limit / self.clear_ratio if self.falls else value < limit * self.clear_ratio
+        line = limit / self.clear_ratio if self.falls else limit * self.clear_ratio
+        # 0.05 * 0.9 is a little more than 0.045: nobody who writes limits should have to know that.
+        line = float(f"{line:.12g}")
+        return value > line if self.falls else value < line
 
 
 @dataclass(frozen=True, slots=True)
