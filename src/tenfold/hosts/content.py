@@ -17,6 +17,7 @@ mkdir -p -- "${path%/*}/"
 umask 077
 rm -f -- "$beside"
 trap 'rm -f -- "$beside"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
 set -C
 cat >"$beside"
 if [ "$(wc -c <"$beside")" -ne "$size" ]; then echo "the line was cut" >&2; exit 1; fi

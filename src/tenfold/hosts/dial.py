@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Login:
     key: Path | None
     known_hosts: Path
     connect_s: float = CONNECT_S
+    keepalive_s: float = KEEPALIVE_S
 
 
 class _Client(asyncssh.SSHClient):
@@ -79,16 +81,18 @@ async def dial(name: str, login: Login) -> asyncssh.SSHClientConnection:
                 agent_forwarding=False,
                 x11_forwarding=False,
                 disable_trivial_auth=True,
-                keepalive_interval=KEEPALIVE_S,
+                keepalive_interval=login.keepalive_s,
                 keepalive_count_max=KEEPALIVE_COUNT,
             )
-    except (TimeoutError, asyncssh.ConnectionLost) as error:
+    except (TimeoutError, asyncssh.ConnectionLost, ConnectionResetError) as error:
+        if known.keys and client.reached and not isinstance(error, TimeoutError):
+            # A server that has no key of the kind that we know hangs up.
+            await _other_kind(name, login, known)
         raise _silent(name, login, client.reached, error) from None
     except asyncssh.HostKeyNotVerifiable:
         raise known.refusal(name, client.seen) from None
     except asyncssh.KeyExchangeFailed as error:
-        if "host key" in str(error).lower():
-            raise known.refusal(name, None) from None
+        await _other_kind(name, login, known)
         raise _refused(name, login, str(error), "update the SSH server there") from None
     except asyncssh.PermissionDenied as error:
         raise _no_entry(name, login, error) from None
@@ -104,19 +108,22 @@ def _keys(path: Path | None) -> list[asyncssh.SSHKey] | tuple[()]:
         return ()
     try:
         return [asyncssh.read_private_key(path)]
-    except asyncssh.KeyEncryptionError:
-        raise HostError(
-            f"the key {path} is locked by a passphrase",
-            hint=f"ssh-add {path}, and leave deploy.ssh_key out: then ssh-agent is asked",
-            retryable=False,
-        ) from None
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise HostError(
-            f"the key {path} cannot be used: {why}",
-            hint="write the path of a private key (OpenSSH or PEM) into deploy.ssh_key",
-            retryable=False,
-        ) from None
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        remedy = "write the path of a private key (OpenSSH or PEM) into deploy.ssh_key"
+        if "passphrase" in why.lower():
+            why = "it is locked by a passphrase"
+            remedy = f"ssh-add {path}, and leave deploy.ssh_key out: then ssh-agent is asked"
+        raise HostError(f"the key {path} cannot be used: {why}", hint=remedy, retryable=False) from None
+
+
+async def _other_kind(name: str, login: Login, known: KnownKeys) -> None:
+    """Raise the refusal of a host whose key is not even of the kind that we know."""
+    with suppress(asyncssh.Error, OSError):
+        async with asyncio.timeout(login.connect_s):
+            seen = await asyncssh.get_server_host_key(login.address, login.port, config=None)
+        if seen is not None and seen not in known.keys:
+            raise known.refusal(name, seen)
 
 
 def _at(login: Login) -> str:

@@ -61,11 +61,11 @@ class KnownKeys:
         return self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
 
     def refusal(self, host: str, seen: asyncssh.SSHKey | None) -> HostError:
-        """The error for a host that showed `seen`; None: none that could be looked at."""
+        """The error for a host that showed `seen`; None: one that is revoked."""
         if seen is None:
             return HostError(
-                f"{host}: {self.name} has no host key of a kind that {self.file} knows for it, or a revoked one",
-                hint=f"look at the keys that it has: {self._scan()}; compare them on the host itself, before trusting",
+                f"{host}: {self.name} shows a host key that {self.file} says is revoked",
+                hint=f"give the host a new key, and put that one there; see what it shows: {self._scan()}",
                 retryable=False,
             )
         line = f"{self.name} {_line(seen)}"

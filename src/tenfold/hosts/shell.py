@@ -25,10 +25,11 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What still runs after it was told to end gets so many seconds.
 GRACE_S = 3
 # Reads from the line as long as it is open: its end means that nobody waits for the command any more. It then ends
-# the whole process group, the command and all that it started; it is alone in not heeding its own TERM.
+# the whole process group, the command and all that it started; it is alone in not heeding its own TERM. By number, not
+# as 0: were the shell not the first of its group, there would be none of that number, and nobody else is ended.
 _WATCH = (
-    "(trap '' HUP INT TERM; IFS= read -r _tf_l <&3; kill -TERM 0; "
-    f"sleep {GRACE_S}; kill -KILL 0) </dev/null >/dev/null 2>&1 & _tf_w=$!; "
+    "(trap '' HUP INT TERM; IFS= read -r _tf_l <&3; kill -TERM -$$; "
+    f"sleep {GRACE_S}; kill -KILL -$$) </dev/null >/dev/null 2>&1 & _tf_w=$!; "
 )
 
 
