@@ -25,6 +25,11 @@ _NAME = re.compile(r"([0-9]{1,9})[_-][A-Za-z0-9_.-]+\.sql")
 _TABLES = re.compile(r"^\s*--\s*tables:\s*(.*)$", re.MULTILINE | re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
+_CODE = re.compile(
+    r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*CREATE\b[^(]*?\b(?:TRIGGER|PROCEDURE|FUNCTION|EVENT|VIEW)\b", re.I | re.S
+)
+CODE = "triggers, views, procedures and events are not run by migrations: moves copy rows, not code"
+
 Present = Mapping[str, Mapping[str, Column]]
 """Table → column, both lower-case, as the shards have them now."""
 
@@ -123,7 +128,9 @@ def statements(file: File, ground: Ground) -> list[Statement]:
             found.append(_placed(sql, named, ground, dialect, contract=file.contract))
         except _Refused as refused:
             wrong.append(f"{file.name}:{line}: {refused}")
-    if not pieces:
+    if "/*!" in file.text or "/*M!" in file.text:
+        wrong.append(f"{file.name}: what /*! … */ does depends on the server; write it plainly")
+    elif not pieces:
         wrong.append(f"{file.name}: holds no statement")
     if wrong:
         raise DeployError("\n".join(wrong), hint="mend the file, and commit it again")
@@ -167,11 +174,11 @@ def _parsed(sql: str, dialect: str) -> exp.Expr | None:
 
 
 def _placed(sql: str, named: Sequence[str], ground: Ground, dialect: str, *, contract: bool) -> Statement:
-    if "/*!" in sql or "/*M!" in sql:
-        raise _Refused("what /*! … */ does depends on the server; write it plainly")
     word = re.sub(r"(?s)^(?:\s|--[^\n]*\n|#[^\n]*\n|/\*.*?\*/)*", "", sql).split(None, 1)[0].upper()
     if word in NOT_A_MIGRATION:
         raise _Refused(f"{word} is no change of tables: {NOT_A_MIGRATION[word]}")
+    if _CODE.search(sql):
+        raise _Refused(CODE)
     tree = _parsed(sql, dialect)
     if tree is None and not named:
         raise _Refused("cannot be read; say which tables it is about in a line `-- tables: a, b`, or write it simpler")

@@ -155,3 +155,12 @@ class History:
         """The files of migrations that a good release has."""
         last = self._last.get(release)
         return last.order.shipped if last is not None else ()
+
+    def before(self, release: str) -> list[str]:
+        """Good releases that were first deployed before `release`, the newest first."""
+        first: dict[str, int] = {}
+        for one in self.deploys:
+            if one.order.kind is Kind.DEPLOY and one.state is not State.REFUSED:
+                first.setdefault(one.order.release, one.id)
+        older = [name for name in self.good() if name in first and first[name] < first.get(release, 1 << 62)]
+        return sorted(older, key=lambda name: first[name], reverse=True)

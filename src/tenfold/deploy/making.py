@@ -1,0 +1,60 @@
+"""Makes the step of each item of a plan: for whoever goes forward, and for whoever takes back. Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tenfold.deploy import backends, whole
+from tenfold.deploy.fleet import Fleet
+from tenfold.deploy.migrations import File
+from tenfold.deploy.order import Order
+from tenfold.deploy.plan import Act, Item
+from tenfold.deploy.steps import Step
+
+Make = Callable[[Item, Fleet, Order], Step]
+_BACKEND: dict[Act, Make] = {
+    Act.DRAIN: backends.Drain,
+    Act.DOWN: backends.Down,
+    Act.SWITCH: backends.Switch,
+    Act.RESTART: backends.Restart,
+    Act.HEALTH: backends.Health,
+    Act.READY: backends.Ready,
+}
+_WHOLE: dict[Act, Make] = {
+    Act.TABLES: whole.Tables,
+    Act.CACHE: whole.Cache,
+    Act.VERIFY: whole.Verify,
+}
+
+
+@dataclass(slots=True)
+class Making:
+    """Makes steps. files: of migrations, by name; only who goes forward has them."""
+
+    fleet: Fleet
+    order: Order
+    files: Mapping[str, File] = field(default_factory=dict)
+    _baselines: dict[int, backends.Baseline] = field(default_factory=dict)
+
+    def __call__(self, item: Item) -> Step:
+        """The step of one item."""
+        if item.act in _BACKEND:
+            return _BACKEND[item.act](item, self.fleet, self.order)
+        if item.act in _WHOLE:
+            return _WHOLE[item.act](item, self.fleet, self.order)
+        if item.act in (Act.MIGRATE, Act.CONTRACT):
+            migrate = whole.Migrate(item, self.fleet, self.order)
+            migrate.files = self.files
+            return migrate
+        assert item.backend is not None or item.host is not None  # noqa: S101
+        if item.act is Act.BASELINE:
+            baseline = backends.Baseline(item, self.fleet, self.order)
+            self._baselines[item.backend or 0] = baseline
+            return baseline
+        if item.act is Act.TIMING:
+            timing = backends.Timing(item, self.fleet, self.order)
+            before = self._baselines.get(item.backend or 0)
+            timing.before_s = before.p95_s if before else None
+            return timing
+        raise NotImplementedError(item.act)

@@ -1,0 +1,154 @@
+"""The steps that are about the whole fleet: migrations, the cache, the final verification. Edge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from tenfold.balancer.upstreams import backend_name
+from tenfold.deploy import gates
+from tenfold.deploy.fleet import Fleet
+from tenfold.deploy.migrate import Migrating
+from tenfold.deploy.migrations import File
+from tenfold.deploy.order import Order
+from tenfold.deploy.plan import Item, balancer_host, gate_path
+from tenfold.errors import DeployError, GateError
+from tenfold.topology.addresses import listen_address
+
+REQUESTS = 10
+"""Through the balancer; fewer than any burst of the shipped limits."""
+CACHE_S, BATCH = 5.0, 500
+
+
+class WholeStep:
+    """What these steps have in common."""
+
+    def __init__(self, item: Item, fleet: Fleet, order: Order) -> None:
+        self.name, self.said, self.host, self.told = item.name, item.said, item.host, ""
+        self._item, self._fleet, self._order = item, fleet, order
+
+    async def check(self) -> bool:
+        """A step that is always done."""
+        return False
+
+    async def undo(self) -> None:
+        """Nothing is to be taken back."""
+
+
+class Migrate(WholeStep):
+    """Runs one file on the shards. It is not taken back: it only adds, and the release before goes on with it."""
+
+    files: Mapping[str, File]
+    """Set by whoever has read them; those who only undo need none."""
+
+    async def apply(self) -> None:
+        """Run what is left to do of it."""
+        migrating = Migrating(self._fleet.topology)
+        try:
+            self.told = await _to_its_end(lambda: migrating.run(self.files[self._item.about]))
+        finally:
+            migrating.close()
+
+
+class Tables(WholeStep):
+    """Enters new tables into the catalog."""
+
+    async def apply(self) -> None:
+        """As `tenfold up` does it."""
+        migrating = Migrating(self._fleet.topology)
+        try:
+            self.told = await _to_its_end(migrating.enter_tables)
+        finally:
+            migrating.close()
+
+
+async def _to_its_end(act: Callable[[], str]) -> str:
+    """Run it in a thread, and wait for its end even when we are cancelled: a statement cannot be called back, and
+    whoever undoes must not meet it."""
+    work = asyncio.ensure_future(asyncio.to_thread(act))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
+
+
+class Cache(WholeStep):
+    """Keys of the release before are cleared, by pattern."""
+
+    async def apply(self) -> None:
+        """Look through all keys, and unlink those that match. A cache that is away holds up nothing."""
+        self.told = await self._clear()
+
+    async def undo(self) -> None:
+        """What the new release has put there must not be read by the one before."""
+        await self._clear()
+
+    async def _clear(self) -> str:
+        cache = self._fleet.topology.cache
+        assert cache is not None  # noqa: S101  the plan has asked
+        password = cache.password.get_secret_value() if cache.password else None
+        more: dict[str, Any] = {"password": password} if password else {}
+        client = redis.asyncio.Redis.from_url(cache.url, socket_timeout=CACHE_S, socket_connect_timeout=CACHE_S, **more)
+        count = 0
+        try:
+            for pattern in self._fleet.topology.deploy.clear_cache:
+                batch: list[bytes] = []
+                async for key in client.scan_iter(match=pattern, count=BATCH):
+                    batch.append(key)
+                    if len(batch) == BATCH:
+                        count += await client.unlink(*batch)
+                        batch.clear()
+                if batch:
+                    count += await client.unlink(*batch)
+        except (RedisError, OSError) as error:
+            return f"NOT cleared beyond {count} keys: Redis does not answer ({type(error).__name__})"
+        finally:
+            await client.aclose()
+        return f"{count} keys cleared"
+
+
+class Verify(WholeStep):
+    """The final verification: what a client gets, and that every backend runs the release and takes clients."""
+
+    async def apply(self) -> None:
+        """Ask through the balancer; ask every supervisor, and the agent."""
+        await self._every_backend()
+        topology = self._fleet.topology
+        host, port = listen_address(topology.balancer.listen)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  asked, not listened on
+        domains, path = topology.platform.domains, gate_path(topology)
+        answers = await self._fleet.do(
+            balancer_host(topology), "ask", host=host, port=port, target=path,
+            domain=domains[0].replace("*", "www") if domains else f"{host}:{port}", count=REQUESTS, passes=0,
+            within_s=REQUESTS * 5.0, each_s=5.0, pause_s=0.0, well=list(range(200, 400)),
+        )  # fmt: skip
+        asked = [(int(status), float(seconds), str(wrong)) for status, seconds, wrong in answers]
+        bad = [answer for answer in asked if not 200 <= answer[0] < 400]
+        if bad or not asked:
+            raise GateError(
+                f"final verification: {len(bad)} of {len(asked)} requests to {path} through the balancer failed"
+                f" (the last: {gates.last(bad)})",
+                hint="the backends answer well by themselves: see `tenfold logs nginx-error`",
+            )
+        self.told = f"{len(asked)} of {len(asked)} requests to {path} through the balancer were well"
+
+    async def _every_backend(self) -> None:
+        topology = self._fleet.topology
+        told = await self._fleet.agent({"do": "balancer"})
+        wanted = {str(one["name"]): str(one["wanted"]) for one in told["backends"]}
+        for position in range(len(topology.app.backends)):
+            name = backend_name(position)
+            one = await self._fleet.program(position)
+            if one is None or one["state"] != "up" or one["release"] != self._order.release:
+                state = f"is {one['state']} with {one['release']}" if one else "is not kept by its supervisor"
+                raise GateError(f"final verification: {name} {state}", hint=f"tenfold logs {name}")
+            if wanted.get(name) != "ready":
+                raise DeployError(
+                    f"final verification: {name} is {wanted.get(name)}, told so by somebody else",
+                    hint=f"tenfold balancer ready {name}, then deploy again",
+                )
