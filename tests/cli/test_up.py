@@ -38,7 +38,8 @@ def test_a_process_that_runs_and_does_not_answer_is_not_well() -> None:
 def test_a_platform_of_which_only_the_supervisor_runs_is_not_well() -> None:
     up = Row("up", "up", None, 7, None, 2.0, 0, 2**20, 0.0)
     assert not Status("tiny", "http://x", [up]).is_well
-    assert Status("tiny", "http://x", [up, WELL, WELL]).is_well
+    assert not Status("tiny", "", [up, WELL], "web_1", ("backend_0", "backend_1")).is_well
+    assert Status("tiny", "", [up, WELL], "web_1", ("backend_0",)).is_well
 
 
 def test_logs_are_chosen_by_name_once_each_and_all_by_default() -> None:

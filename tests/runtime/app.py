@@ -80,7 +80,8 @@ def main() -> None:
     while Path("mute").exists():
         time.sleep(0.05)
     print("listening", flush=True)
-    Server(("127.0.0.1", int(os.environ["PORT"])), Answers).serve_forever()
+    host = sys.argv[sys.argv.index("--host") + 1] if "--host" in sys.argv else "127.0.0.1"
+    Server((host, int(os.environ["PORT"])), Answers).serve_forever()
 
 
 main()

@@ -116,7 +116,8 @@ class Platform:
 
     def remains(self) -> list[str]:
         """What a stop must not leave: processes, and files that say that something runs."""
-        files = [path for pattern in ("*.pid", "*.sock", "*.lock", "*.json") for path in self.root.rglob(pattern)]
+        patterns = ("**/*.pid", "**/*.sock", "**/*.lock", "var/run/*.json")
+        files = [path for pattern in patterns for path in self.root.glob(pattern)]
         return [f"{p.pid} {p.cmdline()}" for p in self.running()] + [str(path) for path in files]
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ backends = [{ weight = 3 }, { weight = 2, port = 9000 }]
 shard_0 = { url = "sqlite:///var/shard_0.db" }
 shard_1 = { url = "sqlite:///var/shard_1.db" }
 [environments.production]
-hosts = { web_1 = { address = "10.0.0.5" } }
+hosts = { web_1 = { address = "10.0.0.5", roles = ["balancer", "app"] } }
 balancer = { listen = "[::]:80", limits = { api = { rate = "100r/s" } } }
 [environments.production.app]
 backends = [{}]

@@ -118,6 +118,23 @@ def reload(prepared: Prepared, pid: int, timeout_s: float = RELOAD_TIMEOUT_S) ->
         time.sleep(0.01)
 
 
+def leaving_workers(master: int | None) -> int | None:
+    """How many workers of the nginx with process id `master` go on only with what they had before a reload.
+
+    Returns None when that cannot be seen: nginx is away, or belongs to another account.
+    """
+    if master is None:
+        return None
+    count = 0
+    try:
+        for worker in psutil.Process(master).children():
+            with suppress(psutil.NoSuchProcess):
+                count += worker.status() != psutil.STATUS_ZOMBIE and "shutting down" in " ".join(worker.cmdline())
+    except psutil.Error:
+        return None
+    return count
+
+
 def restore(prepared: Prepared) -> None:
     """Put the configuration before the last one back in place, for the next start of nginx. Raises OSError."""
     with suppress(FileNotFoundError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tenfold.balancer.directives import Comment, Directive, Gap, Node, block, line, mapping
@@ -23,7 +24,8 @@ def backend_name(position: int) -> str:
 
 def backend_address(topology: Topology, position: int) -> str:
     """Where the backend at `position` listens: address:port."""
-    return f"127.0.0.1:{topology.backend_port(position)}"
+    host, port = topology.backend_listens(position), topology.backend_port(position)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def wants_cookie(topology: Topology) -> bool:
@@ -118,7 +120,8 @@ def _cookie_maps(topology: Topology, features: Features, states: States) -> Iter
         [("default", ALL), *((backend_name(p), f"tenfold_{backend_name(p)}") for p in positions)],
     )
     yield Comment("The last address is the backend that answered.")
-    addresses = [(f"~{backend_address(topology, p).replace('.', chr(92) + '.')}$", backend_name(p)) for p in positions]
+    # Behind a blank where others were tried before; 10.0.0.5 must not be found in 110.0.0.5.
+    addresses = [(rf"~(^|\s){re.escape(backend_address(topology, p))}$", backend_name(p)) for p in positions]
     yield mapping("$upstream_addr", "$tenfold_served_by", [("default", ""), *addresses])
     yield mapping(
         f"$cookie_{COOKIE}:$tenfold_served_by",

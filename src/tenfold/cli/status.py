@@ -27,14 +27,14 @@ def status(run: Invocation) -> int:
         run.say("not running (to start it: tenfold up)")
         run.result({"running": False, "well": False, "processes": []})
         return 1
-    run.say(f"{found.platform}  {found.url}\n")
+    run.say("  ".join(filter(None, [found.platform, found.host, found.url])) + "\n")
     for line in table([COLUMNS, *(cells(row) for row in found.rows)]):
         run.say(line)
     # Only for a person: links are few, and one that nobody opens pushes out one that somebody was given.
     if not (run.json or run.quiet) and (page := page_link(place)):
         run.say(f"\npage  {page}  (opens once)")
     run.result(
-        {"running": True, "well": found.is_well, "platform": found.platform, "url": found.url}
+        {"running": True, "well": found.is_well, "platform": found.platform, "url": found.url, "host": found.host}
         | {"processes": [row.as_json() for row in found.rows]}
     )
     return 0 if found.is_well else 1

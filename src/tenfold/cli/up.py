@@ -27,18 +27,23 @@ log_to = click.option(
 
 @click.command()
 @log_to
+@click.option("--host", metavar="NAME", help="Which machine of the environment this one is; with --env.")
 @common
-def up(run: Invocation, log_to: str) -> int:
-    """Run the platform on this machine: the backends, and the balancer in front of them.
+def up(run: Invocation, log_to: str, host: str | None) -> int:
+    """Run the platform on this machine: the backends, and the balancer in front of them. Of an environment with hosts,
+    what is this host's.
 
     Stays in the foreground; Ctrl-C, SIGTERM or `tenfold down` stop everything in order. What crashes comes back.
     """
-    return run_platform(run, run.topology(), log_to)
+    return run_platform(run, run.topology(), log_to, host=host)
 
 
-def run_platform(run: Invocation, topology: Topology, log_to: str, ports_hint: str | None = None) -> int:
+def run_platform(
+    run: Invocation, topology: Topology, log_to: str, ports_hint: str | None = None, host: str | None = None
+) -> int:
     """Run `topology` as `tenfold up` does; returns the exit code. `ports_hint`: the remedy for taken ports."""
     # Here, not above: `tenfold up --help` needs neither pydantic nor psutil.
+    from tenfold.runtime.fleet import here
     from tenfold.runtime.up import PORTS_HINT
     from tenfold.runtime.up import up as supervise
     from tenfold.runtime.voice import Voice
@@ -47,18 +52,19 @@ def run_platform(run: Invocation, topology: Topology, log_to: str, ports_hint: s
 
     def ready(running: Running) -> None:
         run.result(running.as_json())
-        voice.block(f"{running.name} is up: {running.url}", block(running, run.file))
+        on = f" on {running.host}" if running.host else ""
+        voice.block(f"{running.name} is up{on}" + (f": {running.url}" if running.url else ""), block(running, run.file))
 
     return supervise(
-        topology, voice, ready=ready, log_to_stdout=log_to == "stdout", ports_hint=ports_hint or PORTS_HINT
+        here(topology, host), voice, ready=ready, log_to_stdout=log_to == "stdout", ports_hint=ports_hint or PORTS_HINT
     )
 
 
 def block(running: Running, file: Path) -> list[tuple[str, str]]:
     """The rows that tell where everything is, with commands that work as they stand in another terminal here."""
-    rows = [("balancer", running.url)]
-    for backend in running.backends:
-        rows.append(("" if len(rows) > 1 else "backends", f"{backend['url']}  weight {backend['weight']}"))
+    rows = [("balancer", running.url)] if running.url else []
+    for position, backend in enumerate(running.backends):
+        rows.append(("" if position else "backends", f"{backend['url']}  weight {backend['weight']}"))
     rows.append(("shards", "  ".join(running.shards)))
     if running.page:
         rows.append(("page", f"{running.page}  (opens once; for another: {_command('status', file)})"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tenfold.errors import PlatformError, TenfoldError
 from tenfold.runtime import agent_port
+from tenfold.runtime.fleet import here
 from tenfold.runtime.place import Place
 from tenfold.runtime.programs import balancer_address
 from tenfold.topology.load import load
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        topology = as_it_runs(load(given.file, given.env), given.listen, given.ports)
+        topology = here(as_it_runs(load(given.file, given.env), given.listen, given.ports), given.host).topology
         place = Place.of(given.file)
         try:
             place.make()
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server, token = agent_port.announce(balancer_address(topology.balancer.listen).port, place.agent_state)
         from tenfold.runtime.agent_run import run
 
-        return run(topology, place, server, token)
+        return run(topology, place, server, token, given.host)
     except TenfoldError as error:
         sys.stderr.write(f"error: {error}\n" + (f"Try: {error.hint}\n" if error.hint else ""))
     except OSError as error:
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tenfold.runtime.agent", description="Started by `tenfold up`.")
     parser.add_argument("--file", type=Path, required=True, help="the platform's file")
     parser.add_argument("--env", help="environment of the file")
+    parser.add_argument("--host", help="what this machine is called in the environment")
     parser.add_argument("--listen", help="where the balancer listens, if not where the file says")
     parser.add_argument("--ports", help="ports of the backends, with commas, if not the file's")
     return parser

@@ -18,6 +18,7 @@ from typing import Any
 
 from tenfold.balancer import states
 from tenfold.balancer.apply import Prepared, prepare, reload, restore
+from tenfold.balancer.render import PID_FILE
 from tenfold.balancer.states import Wanted
 from tenfold.balancer.upstreams import backend_name
 from tenfold.errors import BalancerError, PlatformError, TenfoldError
@@ -94,6 +95,10 @@ class BalancerOwner:
     def settled(self) -> bool:
         """Tell whether every request goes by what is wanted, and the log says so."""
         return not self.pending and self._clock() - self.settled_s >= self.settle_s
+
+    def master(self) -> int | None:
+        """Process id of nginx, as its own pid file tells; None while none runs."""
+        return _running(self._var / PID_FILE)
 
     async def want(self, backend: str, wanted: Wanted) -> None:
         """Have `backend` ready, drained or down; returns once nginx does so.
@@ -205,8 +210,12 @@ class BalancerOwner:
 
 def _master(prepared: Prepared) -> int | None:
     """The process id of the nginx that runs; None while none does."""
+    return _running(prepared.pid_file)
+
+
+def _running(pid_file: Path) -> int | None:
     with suppress(OSError, ValueError):
-        pid = int(prepared.pid_file.read_text())
+        pid = int(pid_file.read_text())
         os.kill(pid, 0)
         return pid
     return None

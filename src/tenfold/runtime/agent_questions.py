@@ -39,14 +39,27 @@ def of_program(program: Program, entry: Callable[[], Entry | None]) -> Question:
         before, seen = seen, known.pid
         if before not in (None, known.pid):
             return Answer(error="its process ended and was started again", certain=True)
-        status = await status_of(program.address, program.health, program.host, TIMEOUT_S)
-        if status is None:
-            return Answer(error=await _why_silent(program.address))
-        if status not in program.well:
-            return Answer(error=f"answers {program.health} with {status}")
-        return Answer()
+        return await _asked(program)
 
     return ask
+
+
+def of_elsewhere(program: Program) -> Question:
+    """Asks a program of another host for its health page; what its supervisor says is not known here."""
+
+    async def ask() -> Answer:
+        return await _asked(program)
+
+    return ask
+
+
+async def _asked(program: Program) -> Answer:
+    status = await status_of(program.address, program.health, program.host, TIMEOUT_S)
+    if status is None:
+        return Answer(error=await _why_silent(program.address))
+    if status not in program.well:
+        return Answer(error=f"answers {program.health} with {status}")
+    return Answer()
 
 
 async def _why_silent(address: Address) -> str:

@@ -129,12 +129,12 @@ def backend(
 ) -> Program:
     """The instance of the app at `position` (from 0), as it runs in `release`; the rest as in `backends`."""
     name, port = backend_name(position), topology.backend_port(position)
-    address = Address("127.0.0.1", port)
+    address = Address(topology.backend_listens(position), port)
     own = (release and release.python) or python
     return Program(
         name=name,
         kind=Kind.BACKEND,
-        argv=tuple(arguments(topology.app.command, python=own, port=port)),
+        argv=tuple(arguments(topology.app.command, python=own, port=port, host=address.host)),
         environment=app_environment(topology, environ, python, release)
         | {"TENFOLD_BACKEND": name, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
         | ({"TENFOLD_AGENT_SOCKET": agent_socket} if agent_socket else {}),
@@ -166,11 +166,12 @@ def balancer(topology: Topology, argv: Sequence[str], environ: Mapping[str, str]
     )
 
 
-def agent(topology: Topology, environ: Mapping[str, str], python: str, socket: str) -> Program:
+def agent(topology: Topology, environ: Mapping[str, str], python: str, socket: str, host: str | None = None) -> Program:
     """Tenfold's own agent: it watches, shows the page, and tells nginx of changes. The platform goes on without it."""
     # The ports may be others than the file's (`tenfold demo --port`).
     ports = ",".join(str(topology.backend_port(position)) for position in range(len(topology.app.backends)))
     where = ["--file", str(topology.file), "--listen", topology.balancer.listen, "--ports", ports]
+    where += ["--host", host] if host else []
     return Program(
         name="agent",
         kind=Kind.AGENT,

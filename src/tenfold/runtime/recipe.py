@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tenfold.balancer.upstreams import backend_name
 from tenfold.runtime import preflight, programs
+from tenfold.runtime.fleet import Here
 from tenfold.runtime.programs import Address, Kind, Program
 from tenfold.runtime.releases import release_of
 from tenfold.topology.commands import arguments
@@ -18,21 +19,26 @@ from tenfold.topology.model import Topology
 class Recipe:
     """What the app's programs are made of.
 
+    here     which of them are this machine's
     root     directory of the file
     environ  what they get besides their own variables
     python   the Python that runs Tenfold
     socket   the agent's
     """
 
-    topology: Topology
+    here: Here
     root: Path
     environ: Mapping[str, str]
     python: str
     socket: str | None = None
 
+    @property
+    def topology(self) -> Topology:
+        return self.here.topology
+
     def backends(self) -> list[Program]:
         """Those of this machine, in the order of the file. Raises PlatformError."""
-        return [self._backend(position) for position in range(len(self.topology.app.backends))]
+        return [self._backend(position) for position in self.here.backends]
 
     def again(self, program: Program) -> Program:
         """The program as it is to be started now. Raises PlatformError where its release or its command is gone."""
@@ -41,9 +47,12 @@ class Recipe:
         return self._backend(int(program.name.rpartition("_")[2]))
 
     def setup(self, address: Address) -> Program | None:
-        """The app's set-up, in the first backend's release; None where the file has none. Raises PlatformError."""
+        """The app's set-up, in the first backend's release; None where that is elsewhere, or the file has none.
+
+        Raises PlatformError.
+        """
         command = self.topology.app.setup
-        if command is None:
+        if command is None or not self.here.sets_up:
             return None
         release = release_of(self.root, backend_name(0))
         return self._found(

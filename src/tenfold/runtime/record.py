@@ -51,7 +51,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What `up` says of itself: who it is, where the platform answers, and its processes. No secrets."""
+    """What `up` says of itself: who it is, where the platform answers, and its processes. No secrets.
+
+    url       empty on a host without the balancer
+    host      name of this machine in the environment, where that has hosts
+    expected  names of the programs that are to be there once all is up, the agent left out
+    """
 
     platform: str
     file: str
@@ -59,6 +64,8 @@ class Record:
     started: float
     url: str
     processes: tuple[Entry, ...] = ()
+    host: str | None = None
+    expected: tuple[str, ...] = ()
 
     @property
     def supervisor(self) -> Identity:
@@ -82,7 +89,8 @@ def read(path: Path) -> Record | None:
         if data.pop("version") != VERSION:
             return None
         entries = tuple(Entry(**_known(Entry, entry)) for entry in data.pop("processes"))
-        return Record(**_known(Record, data), processes=entries)
+        expected = tuple(str(name) for name in data.pop("expected", ()))
+        return Record(**_known(Record, data), processes=entries, expected=expected)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):

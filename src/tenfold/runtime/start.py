@@ -16,6 +16,7 @@ from tenfold.balancer.states import Wanted
 from tenfold.errors import PlatformError
 from tenfold.runtime import agent_balancer, agent_state, preflight, programs
 from tenfold.runtime.aside import aside
+from tenfold.runtime.fleet import Here
 from tenfold.runtime.output import SHOWN_LINES
 from tenfold.runtime.place import Place
 from tenfold.runtime.probe import status_of
@@ -38,16 +39,19 @@ WORDS = {Wanted.DRAIN: "drained", Wanted.DOWN: "down"}
 class Running:
     """The platform once it is up: what the block at the end, or the JSON object, tells.
 
+    url   where it answers; None on a host without the balancer
     page  the agent's page, with a link that opens it once; None when the agent has not come up
+    host  what this machine is called in the environment; None: everything runs here
     """
 
     name: str
-    url: str
+    url: str | None
     page: str | None
     backends: list[dict[str, Any]]
     shards: list[str]
     logs: str
     notes: list[str]
+    host: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One object, with our pid: SIGTERM to it stops the platform."""
@@ -56,6 +60,7 @@ class Running:
             "shards": self.shards,
             "logs": self.logs,
             "notes": self.notes,
+            "host": self.host,
         }
 
 
@@ -83,16 +88,51 @@ class Start:
         """Where the balancer answers."""
         return programs.balancer_address(self.topology.balancer.listen)
 
+    @property
+    def here(self) -> Here:
+        """This machine's part."""
+        return self.recipe.here
+
     async def run(self) -> Running:
-        """Everything from the first check to the first answer through the balancer."""
+        """Everything from the first check to the first answer through the balancer, as far as this machine does it."""
         preflight.raise_file_limit()
-        socket = str(self.place.agent_socket)
         setup, backends = self.recipe.setup(self.address), self.recipe.backends()
-        # The very address: on all of them is taken too when somebody has one.
-        listen = programs.Address(*listen_address(self.topology.balancer.listen))
         needed = {program.name: program.address for program in backends}
-        preflight.check_ports({"balancer": listen} | needed, self.ports_hint)
+        if self.here.has_balancer:
+            # The very address: on all of them is taken too when somebody has one.
+            needed = {"balancer": programs.Address(*listen_address(self.topology.balancer.listen))} | needed
+        preflight.check_ports(needed, self.ports_hint)
         # Before the app's set-up, which may take long: whoever has no nginx learns it at once.
+        prepared = await self._prepared() if self.here.has_balancer else None
+        begun_s = time.monotonic()
+        if prepared:
+            # Now already: it takes longer than the others to load, and none of them waits for it.
+            socket = str(self.place.agent_socket)
+            self.supervisor.begin(programs.agent(self.topology, self.environ, sys.executable, socket, self.here.host))
+        shards = list(self.topology.database.shards)
+        if self.here.sets_up:
+            await aside(self._initialise)
+            self.voice.step("shards", " ".join(shards), time.monotonic() - begun_s)
+        notes = await self._set_up(setup) if setup else []
+        await self.supervisor.start(backends, lambda p, took_s: self.voice.step(p.name, str(p.address), took_s))
+        if prepared:
+            await self._start_balancer(prepared)
+        weights = [self.topology.app.backends[position].weight for position in self.here.backends]
+        return Running(
+            name=self.topology.platform.name,
+            url=self.address.url if prepared else None,
+            page=await self._page(begun_s) if prepared else None,
+            backends=[
+                {"name": program.name, "url": program.address.url, "weight": weight}
+                for program, weight in zip(backends, weights, strict=True)
+            ],
+            shards=shards,
+            logs=str(self.place.log),
+            notes=notes,
+            host=self.here.host,
+        )
+
+    async def _prepared(self) -> Prepared:
         states = agent_balancer.recorded(self.place.balancer_record, self.topology)
         prepared = await aside(lambda: prepare(self.topology, self.place.var, states))
         for warning in prepared.warnings:
@@ -101,28 +141,7 @@ class Start:
             self.voice.warn(
                 f"{name} is {WORDS[wanted]} since an earlier run; to have it back: tenfold balancer ready {name}"
             )
-        begun_s = time.monotonic()
-        # Now already: it takes longer than the others to load, and none of them waits for it.
-        self.supervisor.begin(programs.agent(self.topology, self.environ, sys.executable, socket))
-        await aside(self._initialise)
-        shards = list(self.topology.database.shards)
-        self.voice.step("shards", " ".join(shards), time.monotonic() - begun_s)
-        notes = await self._set_up(setup) if setup else []
-        weights = [backend.weight for backend in self.topology.app.backends]
-        await self.supervisor.start(backends, lambda p, took_s: self.voice.step(p.name, str(p.address), took_s))
-        await self._start_balancer(prepared)
-        return Running(
-            name=self.topology.platform.name,
-            url=self.address.url,
-            page=await self._page(begun_s),
-            backends=[
-                {"name": program.name, "url": program.address.url, "weight": weight}
-                for program, weight in zip(backends, weights, strict=True)
-            ],
-            shards=shards,
-            logs=str(self.place.log),
-            notes=notes,
-        )
+        return prepared
 
     async def _page(self, begun_s: float) -> str | None:
         """The link to the agent's page, which a platform can do without."""
@@ -176,7 +195,8 @@ class Start:
         await self.supervisor.start([program], lambda p, took_s: self.voice.step(p.name, said, took_s))
         path = self.topology.app.health
         status = await status_of(program.address, path, program.host, timeout_s=ANSWER_S)
-        if status is None or status >= 500:
+        # On several hosts the backends may come up after the balancer.
+        if (status is None or status >= 500) and self.here.host is None:
             what = f"answers {path} with {status}" if status else f"does not answer {path}"
             raise PlatformError(
                 f"all backends are well, but the balancer {what}",

@@ -59,16 +59,24 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole platform."""
+    """The whole platform, or this host's part of it.
+
+    expected  names that must be among the rows
+    """
 
     platform: str
     url: str
     rows: list[Row]
+    host: str | None = None
+    expected: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
-        """Tell whether every process is up and answers, the balancer and a backend among them."""
-        return sum(row.name != "agent" for row in self.rows) > 2 and all(row.is_well for row in self.rows)
+        """Tell whether every process is up and answers, and none is missing."""
+        names = {row.name for row in self.rows}
+        # A record of before has not named them: then the balancer and a backend are the least.
+        complete = names.issuperset(self.expected) if self.expected else len(names - {"agent"}) > 2
+        return complete and all(row.is_well for row in self.rows)
 
 
 def look(place: Place, clock: Callable[[], float] = time.time) -> Status | None:
@@ -120,7 +128,7 @@ async def _look(about: record.Record, clock: Callable[[], float]) -> Status:
                 cpu_percent=round(used[entry.name], 1) if alive else None,
             )
         )
-    return Status(about.platform, about.url, rows)
+    return Status(about.platform, about.url, rows, about.host, about.expected)
 
 
 async def _ask(about: record.Record) -> dict[str, bool]:

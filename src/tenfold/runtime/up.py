@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenfold.balancer.upstreams import backend_name
 from tenfold.errors import PlatformError
 from tenfold.runtime import logs, programs
+from tenfold.runtime.fleet import Here
 from tenfold.runtime.output import FileOutput, Output, StreamOutput
 from tenfold.runtime.place import Lock, Place
 from tenfold.runtime.processes import Identity
@@ -59,7 +61,7 @@ class Wish:
 
 
 def up(
-    topology: Topology,
+    here: Here,
     voice: Voice,
     *,
     ready: Callable[[Running], None],
@@ -67,24 +69,28 @@ def up(
     ports_hint: str = PORTS_HINT,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
-    """Run the platform in the foreground until a signal stops it; returns the exit code.
+    """Run this machine's part of the platform in the foreground until a signal stops it; returns the exit code.
 
     ready       called once all is well
     ports_hint  the remedy for taken ports
     Returns 0 for a stop that was asked for; 128 and the signal's number when that was before all was well.
     Raises PlatformError, BalancerError, ConfigError; then nothing of it is left running.
     """
-    return asyncio.run(_Up(topology, voice, ready, log_to_stdout, ports_hint, environ).run())
+    return asyncio.run(_Up(here, voice, ready, log_to_stdout, ports_hint, environ).run())
 
 
 @dataclass(slots=True)
 class _Up:
-    topology: Topology
+    here: Here
     voice: Voice
     ready: Callable[[Running], None]
     log_to_stdout: bool
     ports_hint: str
     environ: Mapping[str, str]
+
+    @property
+    def topology(self) -> Topology:
+        return self.here.topology
 
     @property
     def place(self) -> Place:
@@ -122,11 +128,16 @@ class _Up:
             file=str(self.topology.file),
             pid=os.getpid(),
             started=me.started if me else 0.0,
-            url=self.address.url,
+            url=self.address.url if self.here.has_balancer else "",
+            host=self.here.host,
+            expected=(
+                *(backend_name(position) for position in self.here.backends),
+                *(["balancer"] if self.here.has_balancer else []),
+            ),
         )
         secrets = programs.secrets(self.topology.app, self.topology.cache, self.topology.database)
         socket = str(self.place.agent_socket)
-        recipe = Recipe(self.topology, self.place.root, self.environ, sys.executable, socket)
+        recipe = Recipe(self.here, self.place.root, self.environ, sys.executable, socket)
         supervisor = Supervisor(self.place, about, output, self.voice, secrets, recipe.again)
         begun_s, asked = time.monotonic(), asyncio.ensure_future(wish.stop.wait())
         start = Start(self.topology, self.place, self.voice, supervisor, recipe, self.ports_hint, self.environ, secrets)
@@ -152,7 +163,7 @@ class _Up:
 
     async def _serve(self, supervisor: Supervisor) -> None:
         try:
-            await serve(self.place.up_socket, supervisor)
+            await serve(self.place.up_socket, supervisor, self.here.host)
         except OSError as error:  # a full disk: the platform goes on
             self.voice.warn(f"no restarts can be asked for: {self.place.up_socket}: {error.strerror}")
 
@@ -192,7 +203,9 @@ def already_running(place: Place) -> PlatformError:
     """What a second `up` is told."""
     other = read(place.state)
     who = (
-        f"{other.platform} is already up: pid {other.pid}, {other.url}" if other else "another `tenfold up` is starting"
+        f"{other.platform} is already up: pid {other.pid}{other.url and f', {other.url}'}"
+        if other
+        else "another `tenfold up` is starting"
     )
     file = other.file if other else place.root / "tenfold.toml"
     return PlatformError(f"{who} ({place.root})", hint=f"tenfold down -f {file}")

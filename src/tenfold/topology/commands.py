@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from tenfold.topology.addresses import has_password, listen_address
+from tenfold.topology.addresses import has_password
 from tenfold.topology.mistakes import Mistake, nearest, shown, table
-from tenfold.topology.model import App, Balancer
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # The setup command runs once, before any backend has a port.
-KNOWN = {"command": ("port", "python"), "setup": ("python",)}
+KNOWN = {"command": ("port", "host", "python"), "setup": ("python",)}
 OF_A_SHELL = {"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>&1"}
 
 
@@ -27,12 +26,11 @@ def arguments(command: str, **values: str | int) -> list[str]:
 
 
 def check(raw: dict[str, Any]) -> Iterator[Mistake]:
-    """What is wrong with app.command, app.setup and the ports of the backends."""
+    """What is wrong with app.command and app.setup."""
     app = table(raw, "app")
     for name in KNOWN:
         if isinstance(app.get(name), str) and app[name]:
             yield from _command(name, app[name])
-    yield from _ports(raw)
 
 
 def _command(name: str, command: str) -> Iterator[Mistake]:
@@ -62,39 +60,3 @@ def _command(name: str, command: str) -> Iterator[Mistake]:
             near = nearest(placeholder, known)
             choices = " or ".join(f"{{{k}}}" for k in ((near,) if near else known))
             yield Mistake(path, f"{{{placeholder}}} stands for nothing here", f"write {choices}")
-
-
-def _ports(raw: dict[str, Any]) -> Iterator[Mistake]:
-    app, base = table(raw, "app"), App.model_fields["base_port"].default
-    first = app.get("base_port", base)
-    backends = app.get("backends", [{}])
-    if not isinstance(backends, list) or not _is_port(first):
-        return
-    taken: dict[int, str] = {}
-    for position, backend in enumerate(backends):
-        port = backend.get("port", first + position) if isinstance(backend, dict) else None
-        path = ("app", "backends", position)
-        if isinstance(port, int) and port > 65535 and "port" not in backend:
-            yield Mistake(path, f"would get port {port}", "write a smaller base_port; the highest port is 65535")
-        if not isinstance(port, int) or not _is_port(port):
-            continue
-        if port in taken:
-            free = next(p for p in range(first, 2 * 65536) if p not in taken)
-            yield Mistake(path, f"has port {port} as {taken[port]} has", f"write another, such as port = {free}")
-        taken.setdefault(port, f"app.backends[{position}]")
-    balancer = _listening_port(raw)
-    if balancer in taken:
-        remedy = "write another port in balancer.listen or for the backend"
-        yield Mistake(("balancer", "listen"), f"has port {balancer} as {taken[balancer]} has", remedy)
-
-
-def _listening_port(raw: dict[str, Any]) -> int:
-    listen = table(raw, "balancer").get("listen", Balancer.model_fields["listen"].default)
-    try:
-        return listen_address(listen)[1] if isinstance(listen, str) else 0
-    except ValueError:
-        return 0
-
-
-def _is_port(port: object) -> bool:
-    return isinstance(port, int) and not isinstance(port, bool) and 1 <= port <= 65535

@@ -49,7 +49,8 @@ class App(Section):
 
     command: str = Field(
         min_length=1,
-        description="Starts one backend. {port} is its port, {python} the Python that runs Tenfold. No shell.",
+        description="Starts one backend. {port} and {host} are where it listens, {python} the Python of its release "
+        "or else Tenfold's. No shell.",
         examples=["uvicorn --port {port} ledger.app:app"],
     )
     setup: str | None = Field(
@@ -235,6 +236,9 @@ class Environment(Section):
     hosts: dict[Name, Host] = Field(default_factory=dict, description="The machines, by name.")
 
 
+LOOPBACK = "127.0.0.1"
+
+
 class Topology(Section):
     """The whole file, as one environment sees it."""
 
@@ -273,8 +277,18 @@ class Topology(Section):
 
     def backend_host(self, position: int) -> str | None:
         """Name of the host that runs the backend at `position` (from 0); None: this machine."""
-        hosts = [name for name, host in self.hosts.items() if Role.APP in host.roles]
-        return self.app.backends[position].host or (hosts[position % len(hosts)] if hosts else None)
+        turns, named = [name for name, host in self.hosts.items() if Role.APP in host.roles], self.app.backends
+        return (named[position].host or turns[position % len(turns)]) if turns else None
+
+    def backend_listens(self, position: int) -> str:
+        """Address that the backend at `position` (from 0) listens on: its host's, and loopback without hosts."""
+        name = self.backend_host(position)
+        return LOOPBACK if name is None else self.hosts[name].address
+
+    @property
+    def balancer_host(self) -> str | None:
+        """Name of the host that runs nginx and the agent; None: this machine."""
+        return next((name for name, host in self.hosts.items() if Role.BALANCER in host.roles), None)
 
     def backend_port(self, position: int) -> int:
         """Port of the backend at `position` (from 0)."""

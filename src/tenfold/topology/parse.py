@@ -10,7 +10,18 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from tenfold.errors import ConfigError
-from tenfold.topology import addresses, commands, monitoring, notifying, overlay, references, shards, tables, wording
+from tenfold.topology import (
+    addresses,
+    commands,
+    fleet,
+    monitoring,
+    notifying,
+    overlay,
+    references,
+    shards,
+    tables,
+    wording,
+)
 from tenfold.topology.mistakes import Mistake, Path, in_order, nearest, shown
 from tenfold.topology.model import Sticky, Topology
 from tenfold.topology.schema import NOT_IN_THE_FILE
@@ -76,6 +87,7 @@ def warnings(topology: Topology) -> list[str]:
     for network in balancer.trusted_proxies:
         if network.endswith("/0"):
             told.append(f"balancer.trusted_proxies: {shown(network)} lets every client claim any address")
+    told += fleet.warnings(topology)
     return told
 
 
@@ -99,6 +111,7 @@ def _judge(
     mistakes += addresses.check(own)
     mistakes += shards.check(own, file.parent, environment)
     mistakes += commands.check(own)
+    mistakes += fleet.check(own, environment)
     mistakes += tables.check(own)
     mistakes += references.check(own)
     mistakes += monitoring.check(own)
