@@ -74,7 +74,7 @@ def frames(source: Source) -> Iterator[Frame]:
         if kind in ("key", "end"):
             source.read(len(b"-- "))
         sql = source.read(size)
-        if len(sql) != size or not source.readline(_HEADER).strip(b";\n") == b"":
+        if len(sql) != size or source.readline(_HEADER) not in (b"\n", b";\n", b";;\n"):
             raise BackupError("a part is cut off")
         last = kind
         yield Frame(kind, name, sql, rows, start)

@@ -98,12 +98,12 @@ def _mysql(shards: Shards, shard: str, found: Objects) -> None:
         "SELECT table_name, table_type, engine FROM information_schema.tables WHERE table_schema = DATABASE()"
         " ORDER BY table_name",
     )
-    views: list[Frame] = []
+    views: dict[str, Frame] = {}
     for name, kind, engine in listed:
         quoted = shards.dialect.quoted(name)
         if kind == "VIEW":
             text = _DEFINER.sub("", str(shards.rows(shard, f"SHOW CREATE VIEW {quoted}")[0][1]), count=1)
-            views.append(Frame("view", name, text.encode()))
+            views[name] = Frame("view", name, text.encode())
         elif kind == "SEQUENCE":
             text = str(shards.rows(shard, f"SHOW CREATE SEQUENCE {quoted}")[0][1])
             found.before.append(Frame("table", name, text.encode()))
@@ -123,9 +123,27 @@ def _mysql(shards: Shards, shard: str, found: Objects) -> None:
             found.notes.append(f"{shard}: {name} is a {kind.lower()}, which is not part of a backup")
     for kind in ("FUNCTION", "PROCEDURE"):  # views may call them
         found.after.extend(_code(shards, shard, kind, found.notes))
-    found.after.extend(views)
+    found.after.extend(_in_order(views))
     for kind in ("TRIGGER", "EVENT"):
         found.after.extend(_code(shards, shard, kind, found.notes))
+
+
+def _in_order(views: dict[str, Frame]) -> list[Frame]:
+    """Each behind those that it reads, which its text names in backticks."""
+    found: dict[str, Frame] = {}
+
+    def add(name: str, above: tuple[str, ...]) -> None:
+        if name in found or name in above:
+            return
+        quoted = {other: MYSQL.quoted(other).encode() for other in views}
+        for other in views:
+            if other != name and quoted[other] in views[name].sql:
+                add(other, (*above, name))
+        found[name] = views[name]
+
+    for name in views:
+        add(name, ())
+    return list(found.values())
 
 
 def _code(shards: Shards, shard: str, kind: str, notes: list[str]) -> Iterator[Frame]:

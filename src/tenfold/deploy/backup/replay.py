@@ -17,7 +17,7 @@ from tenfold.deploy.backup.frames import Frame, frames
 from tenfold.deploy.backup.manifest import SQL_SUFFIX, ShardPart
 from tenfold.deploy.backup.objects import read_objects
 from tenfold.deploy.backup.shelf import Kept
-from tenfold.errors import BackupError, TenfoldError
+from tenfold.errors import BackupError
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.engine.sqlitefunctions import define_functions
 from tenfold.sharding.moves.connections import Shards
@@ -127,7 +127,6 @@ def replay(
     part = _part(kept, shard)
     rows: Counter[str] = Counter()
     key = b""
-    views: list[Frame] = []
     with opened(path, identity) as stream:
         for frame in frames(stream):
             if frame.kind == "key":
@@ -135,36 +134,14 @@ def replay(
             elif frame.kind == "rows":
                 rows[frame.name] += frame.rows
                 progress(frame.rows)
-            if frame.kind == "view":
-                views.append(frame)
-            elif frame.kind not in ("key", "end") and taker is not None:
-                if frame.kind in ("mode", "code"):
-                    _views(views, taker)
+            if frame.kind not in ("key", "end") and taker is not None:
                 taker.take(frame)
     if taker is not None:
-        _views(views, taker)
         taker.end()
     for name, table in part.tables.items():
         if rows[name] != table.rows:
             raise BackupError(f"{path}: {name} has {rows[name]:,} rows, not {table.rows:,}", hint=OTHER)
     return key
-
-
-def _views(views: list[Frame], taker: Taker) -> None:
-    """One may need another, or not yet a routine: again, as long as some can be made."""
-    while views:
-        left, last = [], None
-        for view in views:
-            try:
-                taker.take(view)
-            except TenfoldError as error:
-                left.append(view)
-                last = error
-        if len(left) == len(views):
-            if last is not None:
-                raise last
-            return
-        views[:] = left
 
 
 def _part(kept: Kept, shard: str) -> ShardPart:

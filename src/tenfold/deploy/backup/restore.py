@@ -21,7 +21,7 @@ from tenfold.deploy.backup.verify import Counter, bring, check_parts, each
 from tenfold.errors import BackupError, TenfoldError
 from tenfold.sharding.moves.connections import Shards
 from tenfold.topology.load import load
-from tenfold.topology.model import Engine, Shard, Topology
+from tenfold.topology.model import Engine, Topology
 
 _NEW = ".restoring"
 _UNFINISHED = ".tenfold-restoring"
@@ -134,7 +134,7 @@ class Restoring:
                 for suffix in ("", "-wal", "-shm"):  # of an attempt before
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._say({"event": "phase", "phase": "restore"})
-            with closing(Shards(_at(self.target, beside))) as new:
+            with closing(Shards(_beside(self.target))) as new:
                 self._fill(new, beside)
             self.look()  # nobody has begun to use it meanwhile
             for shard in names:
@@ -167,14 +167,11 @@ def _read(kept: Kept, shard: str, identity: pyrage.x25519.Identity, counter: Cou
     replay(kept, shard, identity, None, counter)
 
 
-def _at(topology: Topology, paths: dict[str, Path]) -> Topology:
-    """The platform with other files for its shards."""
-    shards: dict[str, Shard] = {
-        shard: entry.model_copy(update={"url": f"sqlite:///{paths[shard].absolute()}"})
-        for shard, entry in topology.database.shards.items()
-        if shard in paths
-    }
-    return topology.model_copy(update={"database": topology.database.model_copy(update={"shards": shards})})
+def _beside(topology: Topology) -> Topology:
+    """The platform with the new files for its shards."""
+    database = topology.database
+    shards = {name: entry.model_copy(update={"url": entry.url + _NEW}) for name, entry in database.shards.items()}
+    return topology.model_copy(update={"database": database.model_copy(update={"shards": shards})})
 
 
 def restore_into(
