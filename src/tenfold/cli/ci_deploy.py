@@ -35,7 +35,7 @@ def deploy(job: Job) -> None:
     topology = job.run.topology()
     with ssh_files(job, topology):
         commit = os.environ.get("GITHUB_SHA") or "HEAD"
-        arguments = ["deploy", "--ref", commit, "--yes"]
+        arguments = ["deploy", commit, "--yes"]
         code = _tenfold(job, [*arguments, "--dry-run"] if job.options["dry_run"] else arguments, DEPLOY_S)
         if code:
             job.findings.append(f"deploy to {environment} ended with {code}; what runs is the release before")
@@ -105,15 +105,18 @@ def _tenfold(job: Job, arguments: list[str], timeout_s: float) -> int:
                str(job.run.environment)]  # fmt: skip
     job.run.say(f"$ tenfold {' '.join(command[3:])}")
     sys.stdout.flush()
-    try:
-        # The key is in its file by now; the program does not need it a second time.
-        environment = {name: value for name, value in os.environ.items() if name not in (KEY, KNOWN_HOSTS)}
-        aside = sys.stderr if job.run.json or job.run.quiet else None
-        return subprocess.run(
-            command, env=environment, timeout=timeout_s, stdin=subprocess.DEVNULL, stdout=aside
-        ).returncode
-    except subprocess.TimeoutExpired:
-        raise PlatformError(f"tenfold {arguments[0]} took more than {timeout_s:.0f} s", hint="tenfold status") from None
+    # The key is in its file by now; the program does not need it a second time.
+    environment = {name: value for name, value in os.environ.items() if name not in (KEY, KNOWN_HOSTS)}
+    aside = sys.stderr if job.run.json or job.run.quiet else None
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=aside) as process:
+        try:
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # a deploy takes itself back then; killed, it would leave that to others
+            process.wait()
+    raise PlatformError(
+        f"tenfold {arguments[0]} took more than {timeout_s:.0f} s and was stopped", hint="tenfold status"
+    )
 
 
 @contextmanager

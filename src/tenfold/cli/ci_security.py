@@ -15,7 +15,7 @@ from tenfold.errors import ConfigError, PlatformError
 from tenfold.pipeline.dangers import dangers
 from tenfold.pipeline.packages import inventory
 from tenfold.pipeline.repository import Language, Repository
-from tenfold.pipeline.tools import code_scan, secret_scan
+from tenfold.pipeline.tools import code_scan, secret_scans
 
 SCAN_S = 900.0
 AT_ONCE = 500  # files that one call of the secret scanner gets: a command line has an end
@@ -28,13 +28,14 @@ ACCEPTED = ".tenfold-accepted"
 def security(job: Job) -> None:
     """Look at all four; one that cannot be looked at is a finding, and the others are done as well."""
     repository = ci_place.repository(job.base)
-    job.attempt("dependencies", lambda: _dependencies(job, repository))
-    job.attempt("code", lambda: _code(job, repository))
-    job.attempt("secrets", lambda: _secrets(job, repository))
-    job.attempt("workflow", lambda: _workflows(job, repository))
+    job.attempt("dependencies", lambda: look_at_dependencies(job, repository))
+    job.attempt("code", lambda: look_at_code(job, repository))
+    job.attempt("secrets", lambda: look_at_secrets(job, repository))
+    job.attempt("workflow", lambda: look_at_workflows(job, repository))
 
 
-def _dependencies(job: Job, repository: Repository) -> None:
+def look_at_dependencies(job: Job, repository: Repository) -> None:
+    """Known holes in what the lock files pin; what is pinned nowhere is resolved, or is a finding."""
     found = inventory(repository)
     packages, loose = set(found.packages), list(found.loose)
     if any(line.partition(":")[0].endswith((".txt", ".toml")) for line in loose):
@@ -67,7 +68,8 @@ def _accepted(base: Path) -> dict[str, str]:
     return {words[0]: words[1].strip() for words in lines if len(words) == 2}
 
 
-def _code(job: Job, repository: Repository) -> None:
+def look_at_code(job: Job, repository: Repository) -> None:
+    """Code that is dangerous whatever it is given."""
     workshop = job.workshop
     if Language.PYTHON in repository.languages:
         check = code_scan()
@@ -82,16 +84,17 @@ def _code(job: Job, repository: Repository) -> None:
     job.told.append("code: looked at " + ", ".join(str(one) for one in repository.languages))
 
 
-def _secrets(job: Job, repository: Repository) -> None:
+def look_at_secrets(job: Job, repository: Repository) -> None:
+    """Keys, tokens and passwords in the files; where they are is told, what they are is not."""
     names = [name for name in repository.files if not name.endswith(NO_SECRETS) and (job.base / name).is_file()]
     program = job.workshop.find("detect-secrets-hook")
     known = (job.base / ".secrets.baseline").is_file()
     job.run.say(f"$ detect-secrets-hook --json (on {len(names)} files)")
     for start in range(0, len(names), AT_ONCE):
-        check = secret_scan(tuple(names[start : start + AT_ONCE]), known)
-        for name, entry in _found([program, *check.argv[1:]], job.base):
-            line = f"secrets: {name}:{entry.get('line_number')}: {entry.get('type')}; {check.hint}"
-            job.findings.append(line)
+        for check in secret_scans(tuple(names[start : start + AT_ONCE]), known):
+            for name, entry in _found([program, *check.argv[1:]], job.base):
+                line = f"secrets: {name}:{entry.get('line_number')}: {entry.get('type')}; {check.hint}"
+                job.findings.append(line)
     job.told.append(f"secrets: looked at {len(names)} files" + (", less those of .secrets.baseline" if known else ""))
 
 
@@ -117,7 +120,8 @@ def _found(command: list[str], base: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def _workflows(job: Job, repository: Repository) -> None:
+def look_at_workflows(job: Job, repository: Repository) -> None:
+    """Every workflow of the repository, not only ours."""
     paths = [n for n in repository.matching(".github/workflows/*.y*ml") if n.endswith((".yml", ".yaml"))]
     for name in paths:
         text = ci_place.text_of(job.base / name)

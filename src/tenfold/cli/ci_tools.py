@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -32,6 +33,8 @@ class Workshop:
         self.base, self.run = base, run
         self.own = ci_place.own_directory(base)
         self.reports = self.own / "reports"
+        # One place for many repositories, or one that a cache keeps, where the variable names it.
+        self.tools = Path(os.environ.get("TENFOLD_CI_TOOLS") or self.own / "tools").absolute()
 
     @property
     def python(self) -> Path:
@@ -42,20 +45,31 @@ class Workshop:
     def find(self, name: str) -> str:
         """Path of a program. Raises PlatformError, with the remedy, where it is nowhere and cannot be installed."""
         places = [self.python / "bin", self.base / "node_modules" / ".bin", self.base / "vendor" / "bin"]
-        places += [self.own / "tools" / "bin", Path(sys.executable).parent]
+        places += [self.tools / "bin", Path(sys.executable).parent]
         for place in places:
             if os.access(place / name, os.X_OK) and (place / name).is_file():
                 return str(place / name)
         # detect-secrets-hook comes with detect-secrets.
         wanted = PINS.get(name) or PINS.get(name.removesuffix("-hook"))
         if wanted:
-            self.install(self.own / "tools", [wanted])
-            return str(self.own / "tools" / "bin" / name)
+            self._bring(name, wanted)
+            return str(self.tools / "bin" / name)
         found = shutil.which(name)
         if found:
             return found
         remedy = FROM_THE_SYSTEM.get(name, f"add {name} to what the project installs for development")
         raise PlatformError(f"{name} is not installed", hint=remedy)
+
+    def _bring(self, name: str, wanted: str) -> None:
+        """Install a tool of Tenfold's choice; jobs that run side by side wait for one another."""
+        try:
+            self.tools.mkdir(parents=True, exist_ok=True)
+            with (self.tools / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not (self.tools / "bin" / name).exists():
+                    self.install(self.tools, [wanted])
+        except OSError as error:
+            raise PlatformError(f"{self.tools} cannot be used: {error.strerror}", hint=f"ls -ld {self.tools}") from None
 
     def environment(self) -> dict[str, str]:
         """Of the commands: the project's programs come first."""

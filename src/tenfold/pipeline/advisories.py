@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,10 +87,11 @@ def order(version: str) -> tuple[tuple[int, int], ...]:
     Exotic schemes (epochs, local versions) may sort wrongly; the advisory service compares by its own rules, and only
     `--offline-advisories` comes here.
     """
-    parts: list[tuple[int, int]] = []
-    text = version.lower().lstrip("v").partition("+")[0]
-    for token in re.findall(r"\d+|[a-z]+", text):
-        parts.append((1 << 8, int(token)) if token.isdigit() else (SUFFIXES.get(token, -1), 0))
-    while parts and parts[-1] == (1 << 8, 0):
-        parts.pop()  # 1.0 and 1.0.0 are one release
+    tokens = re.findall(r"\d+|[a-z]+", version.lower().lstrip("v").partition("+")[0])
+    numbers = list(itertools.takewhile(str.isdigit, tokens))
+    rest = tokens[len(numbers) :]
+    while numbers and not int(numbers[-1]):
+        numbers.pop()  # 1.0 and 1.0.0 are one release
+    parts = [(1 << 8, int(number)) for number in numbers]
+    parts += [(1 << 8, int(token)) if token.isdigit() else (SUFFIXES.get(token, -1), 0) for token in rest]
     return (*parts, (0, 0))
