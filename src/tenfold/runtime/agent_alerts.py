@@ -216,6 +216,8 @@ class AgentAlerts:
         known = [key for key in self.book.watched() if key[0] == rule and target in ("", key[1])]
         if known:
             return [self.book.explain(key) for key in known]
+        if not self.book.watched():
+            raise NotifyError("nothing was judged yet", hint="ask again in a second", retryable=True)
         if rule in self._rules and not target:
             raise NotifyError(f"nothing is judged by {rule} here", hint="tenfold alerts lists what alerts")
         every = [id_of(key) for key in self.book.watched()]

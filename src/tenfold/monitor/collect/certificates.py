@@ -39,6 +39,8 @@ class Certificates:
             return Certificate(None, f"no answer within {TIMEOUT_S:g} s")
         except ssl.SSLError as error:
             return Certificate(None, f"no TLS: {error.reason or error}")
+        except ConnectionRefusedError:
+            return Certificate(None, "refuses connections")
         except OSError as error:
             return Certificate(None, (error.strerror or str(error) or type(error).__name__).lower())
         except ValueError:
