@@ -16,7 +16,7 @@ from tenfold.cli.options import Invocation, common
 WIDTH = 80
 INDENT = " " * 10
 SHOWN_SAMPLES = 12
-_LENGTH = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m(?:in)?)?(?:(\d{1,8})s)?")
+_LENGTH = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m(?:in)?)?(?:(\d{1,8})s)?", re.ASCII)
 
 
 class Length(click.ParamType[float]):
