@@ -35,6 +35,8 @@ class Served:
         self.facts: Inputs = sample()
         self.tamper: Mapping[str, Any] = {}
         self.broken = False
+        self.acted: list[tuple[str, Mapping[str, str], str]] = []
+        self.refusal: Exception | None = None
 
     @property
     def url(self) -> str:
@@ -58,8 +60,14 @@ class Served:
             raise ValueError("a secret that no page may show")
         return {**view(self.facts), **self.tamper}
 
-    def start(self, key: bytes = KEY) -> None:
-        self.app: Starlette = build(self.source, TOKEN, key=key, period_s=self._period_s)
+    def act(self, action: str, fields: Mapping[str, str], who: str) -> None:
+        self.acted.append((action, fields, who))
+        if self.refusal is not None:
+            raise self.refusal
+
+    def start(self, key: bytes = KEY, acts: bool = True) -> None:
+        act = self.act if acts else None
+        self.app: Starlette = build(self.source, TOKEN, key=key, period_s=self._period_s, act=act)
         config = uvicorn.Config(
             self.app, "127.0.0.1", self.port, log_level="critical", access_log=False, lifespan="off", ws="none"
         )
@@ -82,16 +90,18 @@ class Served:
         asyncio.run(main())
 
     def ask(
-        self, path: str = "/", method: str = "GET", headers: Mapping[str, str] | None = None
+        self, path: str = "/", method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        """One request on a connection of its own, → (answer, body); no header is added but Host."""
+        """One request on a connection of its own, → (answer, body); no header is added but Host and a body's length."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in {"Host": f"127.0.0.1:{self.port}", **(headers or {})}.items():
                 if value:
                     connection.putheader(name, value)
-            connection.endheaders()
+            if body:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body or None)
             answer = connection.getresponse()
             return answer, answer.read()
         finally:

@@ -13,19 +13,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tenfold.dashboard import drawing
+from tenfold.dashboard.alerts import LASTS, TONES
 from tenfold.dashboard.assets import PAGE, Assets
 from tenfold.dashboard.frames import as_json
 from tenfold.dashboard.tables import BY_NAME, rows
 from tenfold.dashboard.wording import said
 
 log = logging.getLogger(__name__)
-PANELS = ("golden", "charts", "backends", "routes", "shards", "services", "host", "agent")
+PANELS = ("alerts", "golden", "charts", "backends", "routes", "shards", "services", "host", "agent")
 
 
 class Renderer:
     """Templates of the page; a panel that cannot be made leaves the others standing."""
 
-    def __init__(self, assets: Assets, folder: Path = PAGE) -> None:
+    def __init__(self, assets: Assets, folder: Path = PAGE, *, acts: bool = False) -> None:
+        """`acts`: whether the page has forms."""
         self._jinja = Environment(
             loader=FileSystemLoader(folder),
             autoescape=True,
@@ -41,12 +43,16 @@ class Renderer:
             tables=BY_NAME,
             rows=rows,
             reach=reach,
+            lasts=LASTS,
+            tones=TONES,
+            acts=acts,
         )
         self._jinja.filters["attribute"] = lambda lines: as_json([asdict(line) for line in lines])
         self._jinja.filters["utc"] = lambda at_s: datetime.fromtimestamp(at_s, UTC).strftime("%H:%M")
 
-    def page(self, view: Mapping[str, Any], sort: str, descending: bool, everything: bool) -> str:
-        """The whole page. sort: key of a column of the routes; everything: all routes, not the first dozen."""
+    def page(self, view: Mapping[str, Any], sort: str, descending: bool, everything: bool, form_token: str = "") -> str:
+        """The whole page. sort: key of a column of the routes; everything: all routes, not the first dozen;
+        form_token: what its forms hold."""
         if sort not in {column.key for column in BY_NAME["routes"].columns}:
             sort, descending = "", True
         facts = {
@@ -54,6 +60,7 @@ class Renderer:
             "sort": sort or BY_NAME["routes"].sort,
             "descending": descending,
             "everything": everything,
+            "form_token": form_token,
             "figure": _figure_of(view),
             "bar": _bar_of(view),
             "clock": datetime.fromtimestamp(view["now_s"], UTC),
@@ -61,9 +68,16 @@ class Renderer:
         panels = {name: self._panel(name, facts) for name in PANELS}
         return self._jinja.get_template("index.html").render(facts, panels=panels)
 
-    def notice(self, title: str, sentence: str) -> str:
-        """A page that only says something."""
-        return self._jinja.get_template("notice.html").render(title=title, sentence=sentence)
+    def alert(self, view: Mapping[str, Any], name: str, form_token: str) -> str | None:
+        """The page of one alert; None where there is no such."""
+        made = next((item for item in view["alerts"]["shown"]["items"] if item["id"] == name), None)
+        if made is None:
+            return None
+        return self._jinja.get_template("alert.html").render(view=view, made=made, form_token=form_token)
+
+    def notice(self, title: str, sentence: str, back: bool = False) -> str:
+        """A page that only says something; `back`: with a way back to the page."""
+        return self._jinja.get_template("notice.html").render(title=title, sentence=sentence, back=back)
 
     def _panel(self, name: str, facts: Mapping[str, Any]) -> Markup:
         try:

@@ -11,6 +11,8 @@ from tenfold.dashboard.wording import NBSP, duration, ratio, seconds
 # MON3's thresholds: (warning, critical). A handful of requests proves nothing.
 LIMITS = {"p95_s": (2.0, 5.0), "error_rate": (0.05, 0.10), "cpu": (0.70, 0.90), "memory": (0.80, 0.90)}
 MIN_REQUESTS = 20
+# What is down, slow or failing now is said from the figures of now; its alert may be minutes behind.
+SEEN_OTHERWISE = {"backend_down", "shard_down", "service_down", "response_time", "error_ratio"}
 
 
 def judge(inputs: Inputs) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def judge(inputs: Inputs) -> dict[str, Any]:
     """
     marks = _marks(inputs)
     grave = _grave(inputs)
-    lesser = [*_part_problems(inputs), *_traffic_problems(inputs), *_blind_spots(inputs)]
+    lesser = [*_part_problems(inputs), *_traffic_problems(inputs), *_alert_problems(inputs), *_blind_spots(inputs)]
     problems = [_plain(problem) for problem in (*grave, *lesser)]
     state = "down" if grave else "degraded" if lesser else "healthy"
     said = _joined(problems) if problems else _what_answers(inputs)
@@ -60,6 +62,18 @@ def _traffic_problems(inputs: Inputs) -> list[str]:
     if totals is not None and totals.p95_s is not None and "p95_s" in marks:
         found.append(f"one request in twenty takes longer than {seconds(totals.p95_s)}")
     return found
+
+
+def _alert_problems(inputs: Inputs) -> list[str]:
+    """What is critical, that nobody has taken on, and that the figures above would not say by themselves."""
+    return [
+        str(item["summary"])
+        for item in (inputs.alerts.items if inputs.alerts else ())
+        if item["severity"] == "critical"
+        and item["state"] == "firing"
+        and item["rule"] not in SEEN_OTHERWISE
+        and all(item[name] is None for name in ("acked_by", "silenced_until_s", "inhibited_by"))
+    ]
 
 
 def _marks(inputs: Inputs) -> dict[str, str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tenfold.dashboard.alerts import shown as shown_alerts
 from tenfold.dashboard.inputs import (
     Agent,
     Alerts,
@@ -68,7 +69,7 @@ def view(inputs: Inputs) -> dict[str, Any]:
         "services": [_service(service, inputs.now_s) for service in inputs.services or ()],
         "host": _host(inputs.host or Host()),
         "agent": _agent(inputs.agent or Agent()),
-        "alerts": _alerts(inputs.alerts or Alerts()),
+        "alerts": _alerts(inputs.alerts or Alerts(), inputs.now_s),
         "missing": [part for part in parts if getattr(inputs, part) is None],
     }
 
@@ -209,9 +210,10 @@ def _agent(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _alerts(alerts: Alerts) -> dict[str, Any]:
+def _alerts(alerts: Alerts, now_s: float) -> dict[str, Any]:
     return {
         "counts": dict(alerts.counts),
         "items": [dict(item) for item in alerts.items],
         "silences": [dict(silence) for silence in alerts.silences],
+        "shown": shown_alerts(alerts, now_s),
     }

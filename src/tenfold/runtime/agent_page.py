@@ -15,6 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tenfold.dashboard.app import build
+from tenfold.dashboard.forms import Act
 from tenfold.runtime import agent_state
 from tenfold.runtime.agent_port import url_of
 
@@ -25,13 +26,16 @@ class Page:
     """The page, its address and its links.
 
     server  where it is to be served, and `token` what opens it once, as they were told before
+    act     does what its forms ask for
     key     var/agent/page.key: signs sessions, so that pages that are open go on after a restart of the agent
     """
 
-    def __init__(self, source: Callable[[], dict[str, Any]], server: socket.socket, token: str, key: Path) -> None:
+    def __init__(
+        self, source: Callable[[], dict[str, Any]], server: socket.socket, token: str, key: Path, act: Act | None = None
+    ) -> None:
         self._server = server
         self.url = url_of(server)
-        self.app: Starlette = build(source, token, key=_kept_key(key))
+        self.app: Starlette = build(source, token, key=_kept_key(key), act=act)
 
     def link(self) -> str:
         """A fresh address that opens the page once."""

@@ -87,7 +87,7 @@ class Agent:
         self.owner = BalancerOwner(topology, place.var, place.balancer_record)
         self.notifier = Notifier(topology, place)
         self.alerts = AgentAlerts(self.facts, place, self.notifier)
-        self.page = Page(self.view, server, token, place.agent / "page.key")
+        self.page = Page(self.view, server, token, place.agent / "page.key", self._act)
         commands = Commands(topology, self.page, self.owner, self.sessions, self.record, self.view, self.facts.live)
         words = {**commands.by_name, "notify": self.notifier.command, "alerts": self.alerts.command}
         self.door = agent_socket.Door(words, self._register, self._observed)
@@ -245,6 +245,10 @@ class Agent:
             facts.sessions = {name: self.sessions.count(name, clock_s) for name in names}
             self._viewed = (clock_s, view(agent_view.inputs(facts, time.time())))
         return self._viewed[1]
+
+    def _act(self, action: str, fields: Mapping[str, str], who: str) -> None:
+        self.alerts.act(action, fields, who)
+        self._viewed = None  # whoever has acted sees what has come of it
 
     def _self(self) -> page.Agent:
         return page.Agent(

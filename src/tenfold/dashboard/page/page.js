@@ -1,4 +1,5 @@
 // Puts the page together. Each panel is filled on its own: one that breaks says so, and the others go on.
+import { acting, alerts, counts } from "./alerts.js";
 import { bind } from "./bind.js";
 import { Charts, clock } from "./charts.js";
 import { set, write } from "./figures.js";
@@ -10,6 +11,7 @@ const one = (selector) => document.querySelector(selector);
 const panels = [...document.querySelectorAll("[data-panel]")];
 const chartsPanel = one('[data-panel="charts"]');
 const charts = chartsPanel && globalThis.uPlot ? new Charts(chartsPanel) : null;
+const alertsPanel = one('[data-panel="alerts"]:not(.broken)');
 const WORDS = { live: "Live", waiting: "No word since", ended: "Ended", paused: "Paused at", trouble: "No figures since" };
 let view = null;
 let paused = false;
@@ -19,9 +21,15 @@ function paint() {
   if (!view) return;
   guarded(one(".status"), status);
   for (const panel of panels) {
-    guarded(panel, () => (panel === chartsPanel ? charts?.update(view.history) : bind(panel, view)));
+    guarded(panel, () => fill(panel));
   }
   write(one("[data-clock]"), clock(view.now_s));
+}
+
+function fill(panel) {
+  if (panel === chartsPanel) charts?.update(view.history);
+  else if (panel === alertsPanel) alerts(panel, view);
+  else bind(panel, view);
 }
 
 function guarded(panel, work) {
@@ -51,6 +59,7 @@ function status() {
     document.title = `${state[0].toUpperCase()}${state.slice(1)} · ${view.platform}`;
   }
   write(one(".status h1"), sentence);
+  counts(one("[data-alert-counts]"), view);
   const list = one("[data-problems]");
   const others = problems.slice(1); // the sentence says the first
   list.hidden = problems.length < 3;
@@ -109,6 +118,7 @@ function themeButton() {
 
 pauseButton();
 themeButton();
+if (alertsPanel) acting(alertsPanel);
 for (const table of document.querySelectorAll("[data-table]")) sortable(table, paint);
 live((next) => {
   view = next;
