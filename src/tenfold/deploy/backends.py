@@ -14,6 +14,7 @@ from tenfold.deploy.gates import Answer
 from tenfold.deploy.order import Order
 from tenfold.deploy.plan import LOCAL, Item, gate_path, is_alone
 from tenfold.errors import DeployError, GateError, HostError, TenfoldError
+from tenfold.topology.model import Topology
 
 ASK_S, PAUSE_S = 5.0, 0.2
 POLL_S = 0.1
@@ -49,11 +50,13 @@ class BackendStep:
     async def _ask(
         self, path: str, count: int, within_s: float, passes: int = 0, well: Sequence[int] = ()
     ) -> list[Answer]:
-        host, _, port = backend_address(self._fleet.topology, self._position).rpartition(":")
+        address = backend_address(self._fleet.topology, self._position)
+        host, _, port = address.rpartition(":")
+        # As the balancer asks: what fails only behind it is to fail here, before a client meets it.
+        headers = gates.as_proxied(domain_of(self._fleet.topology, address), "127.0.0.1")
         answers = await self._fleet.do(
-            self._place, "ask", host=host.strip("[]"), port=int(port), target=path,
-            domain=f"{host}:{port}", count=count, passes=passes, within_s=within_s, each_s=ASK_S, pause_s=PAUSE_S,
-            well=[200, *well],
+            self._place, "ask", host=host.strip("[]"), port=int(port), target=path, headers=headers, count=count,
+            passes=passes, within_s=within_s, each_s=ASK_S, pause_s=PAUSE_S, well=[200, *well],
         )  # fmt: skip
         return [(int(status), float(seconds), str(wrong)) for status, seconds, wrong in answers]
 
@@ -110,6 +113,12 @@ class BackendStep:
 
     def _see(self) -> str:
         return f"tenfold logs {self._backend}"
+
+
+def domain_of(topology: Topology, address: str) -> str:
+    """The name by which clients ask; the address where the platform answers to any."""
+    domains = topology.platform.domains
+    return domains[0].replace("*", "www") if domains else address
 
 
 class Baseline(BackendStep):

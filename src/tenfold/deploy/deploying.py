@@ -80,6 +80,18 @@ async def rollback(topology: Topology, to: str | None, dry_run: bool, tell: Tell
         return await _carry_out(work, order, Making(work.fleet, order), confirm)
 
 
+async def take_back(topology: Topology, tell: Tell) -> Outcome:
+    """Take back what a killed deploy has left, and nothing else; where there is none, do nothing.
+
+    Raises HostError before anything is done where a host cannot be reached, else as `rollback`.
+    """
+    async with desk(topology, tell, all_hosts=True) as work:
+        found = work.recovered
+        if found is None:
+            return Outcome("no deploy was left open")
+        return Outcome(f"deploy {found.id} of {found.order.release} was taken back")
+
+
 Decided = Outcome | tuple[Order, dict[str, File]]
 
 

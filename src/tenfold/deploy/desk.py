@@ -68,8 +68,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(topology: Topology, tell: Tell, *, recover: bool = True) -> AsyncIterator[Desk]:
-    """Hold the lock for a while. Raises DeployError (retryable) while somebody else does.
+async def desk(topology: Topology, tell: Tell, *, all_hosts: bool = False) -> AsyncIterator[Desk]:
+    """Hold the lock for a while, and take back what a killed deployer has left. Raises DeployError (retryable) while
+    somebody else holds it.
+
+    all_hosts  touch nothing where one of them cannot be reached: HostError. Else it is named by the step that needs it
 
     Where the lock is lost, the task is cancelled, and what it does next is refused.
     """
@@ -88,10 +91,11 @@ async def desk(topology: Topology, tell: Tell, *, recover: bool = True) -> Async
         held = await _taken(journal, lock_s, lambda text: tell({"event": "said", "said": text}))
         with Heartbeat(Journal(topology), held, lock_s, lost) as beat:
             fleet = Fleet(topology, held.fence)
-            await fleet.raise_fence()  # a host that is away is named by the first step that needs it
+            away = await fleet.raise_fence()
+            if away and all_hosts:
+                raise next(iter(away.values()))
             work = Desk(topology, journal, held, beat, fleet, Reporter(topology, tell), tell)
-            if recover:
-                work.recovered = await work.recover()
+            work.recovered = await work.recover()
             yield work
     finally:
         if fleet is not None:

@@ -9,6 +9,21 @@ Answer = tuple[int, float, str]
 """(status or 0, seconds, what went wrong)"""
 
 
+def as_proxied(domain: str, address: str) -> dict[str, str]:
+    """Headers of a request that asks a backend as the balancer would: what fails only behind it fails at the gate."""
+    return {
+        "Host": domain,
+        "X-Real-IP": address,
+        "X-Forwarded-For": address,
+        "X-Forwarded-Proto": "http",
+    } | plain(domain)
+
+
+def plain(domain: str) -> dict[str, str]:
+    """Headers of a request as anybody sends it."""
+    return {"Host": domain, "User-Agent": "tenfold-deploy", "Accept": "*/*", "Connection": "close"}
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """opened: whether the gate lets the release by; said: with the values that were measured."""

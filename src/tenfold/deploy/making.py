@@ -10,6 +10,8 @@ from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.migrations import File
 from tenfold.deploy.order import Order
 from tenfold.deploy.plan import Act, Item
+from tenfold.deploy.release import STEPS, release_step
+from tenfold.deploy.source import Source
 from tenfold.deploy.steps import Step
 
 Make = Callable[[Item, Fleet, Order], Step]
@@ -35,6 +37,7 @@ class Making:
     fleet: Fleet
     order: Order
     files: Mapping[str, File] = field(default_factory=dict)
+    source: Source | None = None
     _baselines: dict[int, backends.Baseline] = field(default_factory=dict)
 
     def __call__(self, item: Item) -> Step:
@@ -47,7 +50,8 @@ class Making:
             migrate = whole.Migrate(item, self.fleet, self.order)
             migrate.files = self.files
             return migrate
-        assert item.backend is not None or item.host is not None  # noqa: S101
+        if item.act in STEPS:
+            return release_step(item, self.fleet, self.order, self.source)
         if item.act is Act.BASELINE:
             baseline = backends.Baseline(item, self.fleet, self.order)
             self._baselines[item.backend or 0] = baseline
@@ -57,4 +61,4 @@ class Making:
             before = self._baselines.get(item.backend or 0)
             timing.before_s = before.p95_s if before else None
             return timing
-        raise NotImplementedError(item.act)
+        return whole.Nothing(item, self.fleet, self.order)

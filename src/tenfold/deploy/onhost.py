@@ -110,7 +110,7 @@ def once(order: Order, timeout_s: float) -> int:
     """One request on a connection of its own → its status. Raises OSError, HTTPException."""
     line = http.client.HTTPConnection(order["host"], order["port"], timeout=timeout_s)
     try:
-        line.request("GET", order["target"], headers={"Host": order["domain"], "Connection": "close"})
+        line.request("GET", order["target"], headers=order["headers"])
         answer = line.getresponse()
         left = MOST_BODY
         while left > 0:

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from tenfold.balancer.upstreams import backend_name
 from tenfold.deploy import gates
+from tenfold.deploy.backends import domain_of
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.migrate import Migrating
 from tenfold.deploy.migrations import File
@@ -37,6 +38,13 @@ class WholeStep:
 
     async def undo(self) -> None:
         """Nothing is to be taken back."""
+
+
+class Nothing(WholeStep):
+    """A step that is yet to be built."""
+
+    async def apply(self) -> None:
+        """Nothing."""
 
 
 class Migrate(WholeStep):
@@ -121,10 +129,10 @@ class Verify(WholeStep):
         topology = self._fleet.topology
         host, port = listen_address(topology.balancer.listen)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  asked, not listened on
-        domains, path = topology.platform.domains, gate_path(topology)
+        path = gate_path(topology)
         answers = await self._fleet.do(
             balancer_host(topology), "ask", host=host, port=port, target=path,
-            domain=domains[0].replace("*", "www") if domains else f"{host}:{port}", count=REQUESTS, passes=0,
+            headers=gates.plain(domain_of(topology, f"{host}:{port}")), count=REQUESTS, passes=0,
             within_s=REQUESTS * 5.0, each_s=5.0, pause_s=0.0, well=list(range(200, 400)),
         )  # fmt: skip
         asked = [(int(status), float(seconds), str(wrong)) for status, seconds, wrong in answers]
