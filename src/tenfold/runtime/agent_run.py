@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -38,15 +39,19 @@ from tenfold.runtime.agent_alerts import AgentAlerts, directories
 from tenfold.runtime.agent_balancer import BalancerOwner
 from tenfold.runtime.agent_collectors import Collecting
 from tenfold.runtime.agent_commands import Commands
+from tenfold.runtime.agent_deploys import DeployWatch
 from tenfold.runtime.agent_history import KEPT, STEP_S, History
 from tenfold.runtime.agent_keeper import Flush, Keeper
 from tenfold.runtime.agent_notify import Notifier
 from tenfold.runtime.agent_page import Page
 from tenfold.runtime.agent_place import Counted
+from tenfold.runtime.agent_remedy import FRESH_S as SEEN_S
+from tenfold.runtime.agent_remedy import Remedy
 from tenfold.runtime.agent_sight import RecordSight
 from tenfold.runtime.fleet import Here
 from tenfold.runtime.place import Place
 from tenfold.topology.model import Topology
+from tenfold.topology.operations import Keeper as DeployKeeper
 
 FLUSH_S, SKETCHES_EVERY = 1.0, 10
 LOG_S, HOST_S, PROBES_S = 0.5, 1.0, 0.25
@@ -97,6 +102,15 @@ class Agent:
         self.since_s, self._me, self._cpu = now_s, psutil.Process(), (time.monotonic(), 0.0)
         self._viewed: tuple[float, dict[str, Any]] | None = None
         self._collectors = self._make_collectors()
+        self.remedy = Remedy(
+            self._here,
+            place,
+            self.facts,
+            self.record,
+            lambda: self.owner.wanted,
+            lambda: self._is_fresh("backends"),
+            self.notifier.outbox,
+        )
 
     @property
     def topology(self) -> Topology:
@@ -121,6 +135,8 @@ class Agent:
                 ("socket", self.door.serve(door)),
                 ("balancer", self.owner.run()),
                 ("flush", self._flush_for_ever()),
+                ("remedies", self.remedy.run()),
+                ("deploys", DeployWatch(self.topology, self._place, os.environ).run()),
             )
         ]
         # What is loaded by now stays: the collector of garbage need not look at it again and again.
@@ -196,12 +212,16 @@ class Agent:
         return lambda found: setattr(self.facts, fact, found)
 
     def _question(self, program: programs.Program) -> Question:
+        if self._here.host and self.topology.deploy.keeper is DeployKeeper.SYSTEMD:  # there is no supervisor of ours
+            return agent_questions.of_elsewhere(program)
         return agent_questions.of_program(program, lambda: self.record.entry(program.name))
 
+    def _is_fresh(self, name: str) -> bool:
+        seen = next(collector.seen() for collector in self._collectors if collector.name == name)
+        return seen.ok and seen.age_s is not None and seen.age_s < SEEN_S
+
     def _of_backend(self, position: int, program: programs.Program) -> Question:
-        if position in self._here.backends:
-            return self._question(program)
-        return agent_questions.of_elsewhere(program)
+        return self._question(program) if position in self._here.backends else agent_questions.of_elsewhere(program)
 
     def _probing(self, name: str, questions: Mapping[str, Question]) -> Collecting[Mapping[str, Health]]:
         return Collecting(name, Probes(questions).collect, self._saw(name), interval_s=PROBES_S)

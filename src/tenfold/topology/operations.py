@@ -20,8 +20,16 @@ class Threshold(Section):
     for_s: Seconds = Field(120.0, ge=0, le=86_400, description="Seconds that it must stay there first.")
 
 
+class Remedies(StrEnum):
+    """What the agent does about a backend that runs and does not answer."""
+
+    RESTART = "restart"
+    DRY_RUN = "dry-run"
+    OFF = "off"
+
+
 class Monitor(Section):
-    """[monitor]: when the platform alerts."""
+    """[monitor]: when the platform alerts, and what it does by itself."""
 
     response_time_s: Threshold = Field(Threshold(warning=2.0, critical=5.0), description="P95 of the last 5 minutes.")
     error_ratio: Threshold = Field(
@@ -47,6 +55,9 @@ class Monitor(Section):
     )
     clear_ratio: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
         0.9, description="Part of its limit that a figure must fall below to be well again."
+    )
+    remedies: Remedies = Field(
+        Remedies.RESTART, description="restart | dry-run | off: about a backend that runs and does not answer."
     )
 
     @field_validator(
