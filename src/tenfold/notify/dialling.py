@@ -152,7 +152,6 @@ def trust(ca: Path | None) -> ssl.SSLContext:
     except OSError as error:
         why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise Unreached(f"the file of the CA, {ca}, cannot be used: {why}", "write a file in PEM format") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
