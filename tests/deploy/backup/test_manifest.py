@@ -59,7 +59,7 @@ FRAMES = [
 
 def test_frames_are_told_apart_whatever_their_statements_hold() -> None:
     text = b"SET NAMES utf8mb4;\n" + b"".join(frame.text() for frame in FRAMES)
-    assert list(frames(io.BufferedReader(io.BytesIO(text)))) == FRAMES  # type: ignore[arg-type]
+    assert list(frames(io.BufferedReader(io.BytesIO(text)))) == FRAMES
 
 
 def test_frames_that_are_cut_off_anywhere_are_not_whole() -> None:

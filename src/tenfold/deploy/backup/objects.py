@@ -64,12 +64,10 @@ class Objects:
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def read_objects(shards: Shards, shard: str, tables: tuple[str, ...] | None = None) -> Objects:
-    """All that a shard's database holds; of tables only those in `tables`, where some are named."""
+def read_objects(shards: Shards, shard: str, *, rows: bool = True) -> Objects:
+    """All that a shard's database holds. rows: how to read its tables' rows, too, which takes longest."""
     found = Objects()
-    (_mysql if shards.dialect is MYSQL else _sqlite)(shards, shard, found)
-    if tables is not None:
-        found.tables = [one for one in found.tables if one.name in tables]
+    (_mysql if shards.dialect is MYSQL else _sqlite)(shards, shard, found, rows)
     return found
 
 
@@ -92,7 +90,7 @@ def _rows(shards: Shards, shard: str, name: str) -> Moved:
 # ---------------------------------------------------------------- MySQL and MariaDB
 
 
-def _mysql(shards: Shards, shard: str, found: Objects) -> None:
+def _mysql(shards: Shards, shard: str, found: Objects, rows: bool) -> None:
     listed = shards.rows(
         shard,
         "SELECT table_name, table_type, engine FROM information_schema.tables WHERE table_schema = DATABASE()"
@@ -118,7 +116,8 @@ def _mysql(shards: Shards, shard: str, found: Objects) -> None:
                 )
             text = str(shards.rows(shard, f"SHOW CREATE TABLE {quoted}")[0][1])
             found.before.append(Frame("table", name, text.encode()))
-            found.tables.append(Rows(_rows(shards, shard, name)))
+            if rows:
+                found.tables.append(Rows(_rows(shards, shard, name)))
         else:
             found.notes.append(f"{shard}: {name} is a {kind.lower()}, which is not part of a backup")
     for kind in ("FUNCTION", "PROCEDURE"):  # views may call them
@@ -165,7 +164,7 @@ def _code(shards: Shards, shard: str, kind: str, notes: list[str]) -> Iterator[F
 # ---------------------------------------------------------------- SQLite
 
 
-def _sqlite(shards: Shards, shard: str, found: Objects) -> None:
+def _sqlite(shards: Shards, shard: str, found: Objects, rows: bool) -> None:
     for pragma in _PRAGMAS:
         value = shards.rows(shard, f"PRAGMA {pragma}")[0][0]
         text = f"'{value}'" if isinstance(value, str) else f"{value:d}"
@@ -177,8 +176,9 @@ def _sqlite(shards: Shards, shard: str, found: Objects) -> None:
             virtual.append(Frame("after", name, _into_schema(kind, name, of, sql).encode()))
         elif kind == "table" and not name.startswith("sqlite_"):
             found.before.append(Frame("table", name, str(sql).encode()))
-            table = _rows(shards, shard, name)
-            found.tables.append(Rows(table, _order(shards, shard, table)))
+            if rows:
+                table = _rows(shards, shard, name)
+                found.tables.append(Rows(table, _order(shards, shard, table)))
     if any(name == "sqlite_sequence" for _, name, _, _, _ in listed):
         for name, number in shards.rows(shard, "SELECT name, seq FROM sqlite_sequence"):
             quoted = str(name).replace("'", "''")

@@ -85,6 +85,7 @@ class Restoring:
                     self._files(found)
                 self._say({"event": "phase", "phase": "files"})
                 files = self._bring_files()
+                self._unmark()
         except TenfoldError as error:
             about.write("backup restore", ok=False, backup=self.kept.id, why=str(error))
             raise
@@ -105,7 +106,7 @@ class Restoring:
             walk(stream, None)
 
     def _servers(self) -> None:
-        """In place: marked first on all shards, emptied, filled, compared; the mark goes from the catalog last."""
+        """In place: marked first on all shards, then emptied, filled and compared."""
         names = list(self.manifest.shards)
         home = self.target.catalog_shard
         with closing(Shards(self.target)) as shards:
@@ -121,7 +122,6 @@ class Restoring:
 
             each(names, one)
             targets.settle(shards, self._now())
-            self._unmark(shards, names)
 
     def _files(self, found: targets.Found) -> None:
         """Beside the files that are there, which stay whole until all new ones are; then each takes its place."""
@@ -139,8 +139,6 @@ class Restoring:
             self.look()  # nobody has begun to use it meanwhile
             for shard in names:
                 targets.put(old, shard, beside[shard], found.states[shard], self.kept.id)
-        with closing(Shards(self.target)) as shards:
-            self._unmark(shards, names)
 
     def _fill(self, shards: Shards, paths: dict[str, Path]) -> None:
         counter = Counter(self._say, 2 * self.manifest.rows)
@@ -153,10 +151,11 @@ class Restoring:
         each(list(self.manifest.shards), one)
         targets.settle(shards, self._now())
 
-    def _unmark(self, shards: Shards, names: list[str]) -> None:
+    def _unmark(self) -> None:
         home = self.target.catalog_shard
-        for shard in sorted(names, key=lambda shard: shard == home):
-            targets.unmark(shards, shard)
+        with closing(Shards(self.target)) as shards:
+            for shard in sorted(self.manifest.shards, key=lambda shard: shard == home):
+                targets.unmark(shards, shard)
 
     def _bring_files(self) -> int:
         with opened(self.kept.path / FILES_PART, self._identity) as stream:

@@ -22,6 +22,7 @@ EMPTY, HALF, SAME, BROKEN = "empty", "half", "same", "broken"
 """What a database holds: nothing; half of a restore; the platform of the backup; nothing that can be read."""
 ALIVE_S = 15.0
 """A process that was seen in the catalog so long ago, or five leases, uses the platform."""
+_CONNECTED = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
 _DROPS = {"VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
 
@@ -107,6 +108,9 @@ def _tables(shards: Shards, shard: str) -> list[tuple[str, str]]:
 
 def refuse_alive(shards: Shards, found: Found, now_s: float) -> None:
     """Raises BackupError, retryable, while processes use the platform that is there."""
+    for shard, state in found.states.items():
+        if shards.dialect is MYSQL and state == SAME:
+            _refuse_connected(shards, shard)
     home = shards.topology.catalog_shard
     if found.states.get(home) != SAME:
         return
@@ -123,6 +127,20 @@ def refuse_alive(shards: Shards, found: Found, now_s: float) -> None:
             hint=f"stop them (`tenfold down`), and try again {ALIVE_S:g} s later",
             retryable=True,
         )
+
+
+def _refuse_connected(shards: Shards, shard: str) -> None:
+    """A process that has just begun is not in the catalog yet; its connections can be seen."""
+    for _ in range(20):
+        ((count,),) = shards.rows(shard, _CONNECTED)
+        if not count:
+            return
+        shards.execute(shard, "DO SLEEP(0.1)")  # one that was closed leaves the list a moment later
+    raise BackupError(
+        f"{count} connections to the database of {shard} are open: something uses the platform",
+        hint="stop it (`tenfold down`), and see SHOW PROCESSLIST there",
+        retryable=True,
+    )
 
 
 def mark(shards: Shards, shard: str, backup: str) -> None:
@@ -181,8 +199,8 @@ def put(shards: Shards, shard: str, new: Path, state: str, backup: str) -> None:
 
 def _alone(shard: str, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
     """Have all of a file in the file itself, and nobody else have it open."""
-    with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
-        for _ in range(20):
+    with closing(sqlite3.connect(path, timeout=0.1, isolation_level=None)) as connection:
+        for _ in range(10):
             with suppress(sqlite3.OperationalError):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 if connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0] == "delete":
