@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Entry] = {
     "down": Entry("tenfold.cli.down:down", "Stop the platform."),
     "deploy": Entry("tenfold.cli.deploy:deploy", "Bring a commit onto the fleet, gate by gate."),
     "rollback": Entry("tenfold.cli.rollback:rollback", "Bring the fleet back to a good release."),
+    "units": Entry("tenfold.cli.units:units", "Write systemd's units for one host."),
     "demo": Entry("tenfold.cli.demo:demo", "Run the example platform, seeded with users."),
     "shard": Entry("tenfold.cli.shard:shard", "Set up and look after the shards."),
     "backup": Entry("tenfold.cli.backup:backup", "Back up, and prove that it can be brought back."),

@@ -42,9 +42,18 @@ class Here:
 
 def here(topology: Topology, host: str | None) -> Here:
     """This machine as `--host` names it. Raises PlatformError where the environment has no such one."""
-    hosts, environment = topology.hosts, topology.environment
-    if host is None and not hosts:
+    if host is None and not topology.hosts:
         return Here(topology)
+    name = placed(topology, host)
+    found = Here(resolved(topology), name)
+    if not found.backends and not found.has_balancer:
+        raise PlatformError(_idle(name, topology.hosts[name]), hint="give it a backend, with host = in app.backends")
+    return found
+
+
+def placed(topology: Topology, host: str | None) -> str:
+    """The name of a machine of the environment. Raises PlatformError for None, and where there is no such one."""
+    hosts, environment = topology.hosts, topology.environment
     if not hosts:
         with_hosts = [name for name, one in topology.environments.items() if one.hosts]
         raise PlatformError(
@@ -66,10 +75,7 @@ def here(topology: Topology, host: str | None) -> Here:
             + (f"; did you mean {near[0]!r}?" if near else ""),
             hint=one_of,
         )
-    found = Here(resolved(topology), host)
-    if not found.backends and not found.has_balancer:
-        raise PlatformError(_idle(host, hosts[host]), hint="give it a backend, with host = in app.backends")
-    return found
+    return host
 
 
 def _idle(host: str, about: Host) -> str:

@@ -138,3 +138,13 @@ def _listening_port(raw: dict[str, Any]) -> int:
 
 def _is_port(port: object) -> bool:
     return isinstance(port, int) and not isinstance(port, bool) and 1 <= port <= 65535
+
+
+def unit_name(platform: str, program: str) -> str:
+    """systemd's name for a program of a host ("backend_0", "balancer", "agent", "setup")."""
+    return f"tenfold-{platform}-{program}.service"
+
+
+def target_name(platform: str) -> str:
+    """systemd's name for all of them together."""
+    return f"tenfold-{platform}.target"
