@@ -22,7 +22,7 @@ from tenfold.topology.parse import config_error, examine
 from tenfold.topology.references import references
 
 RESULT = "RESULT_"
-SEND_S = 120.0
+SEND_S = 120.0  # a receiver may be restarting
 BAD = ("failure", "cancelled")
 
 
