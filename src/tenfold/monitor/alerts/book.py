@@ -12,13 +12,26 @@ from tenfold.errors import NotifyError
 from tenfold.monitor.alerts import wording
 from tenfold.monitor.alerts.inhibition import inhibited
 from tenfold.monitor.alerts.machine import RANK, Alert, Phase, after, blindness
-from tenfold.monitor.alerts.rules import Key, Reading, Rule, id_of, key_of, runbook
+from tenfold.monitor.alerts.rules import (
+    ERROR_RATIO,
+    RESPONSE_TIME,
+    SLOW_QUERY,
+    Key,
+    Reading,
+    Rule,
+    id_of,
+    key_of,
+    runbook,
+)
 from tenfold.monitor.alerts.silences import MOST, Ack, Silence, covering
 from tenfold.topology.operations import Severity
 
 GAP_S = 30.0
 """A step that is longer was a stop, a sleep or a jump of the clock: that time counts for nothing."""
 SAMPLES = 120
+LINGER_S = 300.0
+"""Figures of five minutes remember what was: so long after its cause is over a shadow is not told as news."""
+REMEMBER = (RESPONSE_TIME, ERROR_RATIO, SLOW_QUERY)
 _CLOCKS = ("warning_s", "critical_s", "well_s", "lower_s")
 
 What = Literal["fires", "graver", "lesser", "over"]
@@ -30,6 +43,15 @@ class Change:
 
     what: What
     alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """An alert that another one explains, or did until lately; `severity` is the one it had then."""
+
+    by: Key
+    severity: Severity
+    until_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,7 @@ class Book:
         self._alerts: dict[Key, Alert] = {}
         self._acks: dict[Key, Ack] = {}
         self._silences: dict[str, Silence] = {}
+        self._shadows: dict[Key, Shadow] = {}
         self._number = 0
         self._at_s: float | None = None
         self._now_s = 0.0
@@ -83,7 +106,24 @@ class Book:
         self._samples = {key: samples for key, samples in self._samples.items() if key in readings}
         self._acks = {key: ack for key, ack in self._acks.items() if key in self._alerts and self._alerts[key].fires}
         self._silences = {name: s for name, s in self._silences.items() if now_s < s.until_s}
+        self._cast_shadows(now_s)
         return changes
+
+    def _cast_shadows(self, now_s: float) -> None:
+        causes = inhibited(self._alerts.values(), self._backends)
+        now = {key: Shadow(by, self._alerts[key].severity, now_s + LINGER_S) for key, by in causes.items()}
+        for key, shadow in self._shadows.items():
+            alert, by = self._alerts.get(key), self._alerts.get(shadow.by)
+            if (
+                alert is not None
+                and alert.fires
+                and RANK[alert.severity] <= RANK[shadow.severity]
+                and key[0] in REMEMBER
+                and (by is None or not by.fires)
+                and 0 < shadow.until_s - now_s <= LINGER_S
+            ):
+                now.setdefault(key, shadow)
+        self._shadows = now
 
     # --- what people do ---
 
@@ -99,7 +139,7 @@ class Book:
         """Somebody takes it on; the item as it is then. Raises as `to_ack`."""
         alert = self.to_ack(alert_id)
         self._acks[alert.key] = Ack(who, note, now_s)
-        return self._item(alert, self._inhibited().get(alert.key))
+        return self._item(alert, self._cause(alert.key))
 
     def has_room(self) -> None:
         """Raises NotifyError when there are MOST silences."""
@@ -143,11 +183,11 @@ class Book:
     def is_quiet(self, alert: Alert) -> bool:
         """Whether somebody knows already: acknowledged, silenced, or explained by another alert."""
         silenced = covering(self._silences.values(), alert, self._now_s)
-        return alert.key in self._acks or silenced is not None or alert.key in self._inhibited()
+        return alert.key in self._acks or silenced is not None or alert.key in self._shadows
 
     def view(self) -> dict[str, Any]:
         """For the page and the command: the gravest first, what another alert explains last."""
-        causes = self._inhibited()
+        causes = {key: shadow.by for key, shadow in self._shadows.items()}
         rank = {Phase.FIRING: 0, Phase.RECOVERING: 1, Phase.PENDING: 2}
         order = sorted(
             self._alerts.values(),
@@ -176,7 +216,7 @@ class Book:
             "condition": wording.condition(rule),
             "unit": rule.unit,
             "why": said,
-            "item": self._item(alert, self._inhibited().get(key)) if alert else None,
+            "item": self._item(alert, self._cause(key)) if alert else None,
             "runbook": runbook(key[0]),
             "samples": [
                 {**asdict(sample), "value": _known(sample.value), "phase": sample.phase.value if sample.phase else None}
@@ -188,8 +228,9 @@ class Book:
         """All that is watched, and all that was when the state was kept."""
         return list({**self._samples, **self._alerts})
 
-    def _inhibited(self) -> Mapping[Key, Key]:
-        return inhibited(self._alerts.values(), self._backends)
+    def _cause(self, key: Key) -> Key | None:
+        shadow = self._shadows.get(key)
+        return shadow.by if shadow else None
 
     def _item(self, alert: Alert, cause: Key | None) -> dict[str, Any]:
         rule = self._rules[alert.key[0]]
@@ -222,6 +263,10 @@ class Book:
             "alerts": [{**asdict(alert), "key": list(alert.key)} for alert in self._alerts.values()],
             "acks": [{"id": id_of(key), **asdict(ack)} for key, ack in self._acks.items()],
             "silences": [silence.as_json() for silence in self._silences.values()],
+            "shadows": [
+                {"id": id_of(key), "by": id_of(one.by), "severity": one.severity.value, "until_s": one.until_s}
+                for key, one in self._shadows.items()
+            ],
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:
@@ -229,12 +274,16 @@ class Book:
         alerts = [_alert_of(one) for one in data["alerts"]]
         acks = {key_of(one["id"]): Ack(str(one["who"]), str(one["note"]), float(one["at_s"])) for one in data["acks"]}
         silences = [Silence.of(one) for one in data["silences"]]
+        shadows = {
+            key_of(one["id"]): Shadow(key_of(one["by"]), Severity(one["severity"]), _finite(one["until_s"]))
+            for one in data["shadows"]
+        }
         number = int(data["number"])
         # The time in between was seen by nobody.
         self._at_s = None
         self._alerts = {alert.key: alert for alert in alerts if alert.key[0] in self._rules}
         self._acks, self._silences = acks, {silence.id: silence for silence in silences}
-        self._number = number
+        self._number, self._shadows = number, {key: s for key, s in shadows.items() if key in self._alerts}
 
 
 def _changes(before: Alert | None, then: Alert | None) -> Sequence[Change]:
