@@ -1,8 +1,8 @@
 """How fast is a backup and its way back, beside `mariadb-dump | gzip | age`? Edge.
 
 Rows as the ledger's transactions, on one MariaDB server and on three, where each side dumps all three at once. Same
-key, same directory, all parts synced. The peer restores by `age -d | gunzip | mariadb`; Tenfold reads all of it first, and
-compares every row afterwards, which the peer does not. `--quick`: fewer rows, one round.
+key, same directory, all parts synced. The peer restores by `age -d | gunzip | mariadb`; Tenfold reads all of it
+first, and compares every row afterwards, which the peer does not. `--quick`: fewer rows, one round.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class Sides:
     def peer_create(self) -> float:
         return self._timed([
             f"mariadb-dump --defaults-extra-file={shlex.quote(str(self.root / f'client{nth}.cnf'))}"
-            f" --single-transaction bench | gzip -1 | age -r {self.recipient} > {shlex.quote(str(self.root / 'peer' / f'{nth}.age'))}"
+            f" --single-transaction bench | gzip -1 | age -r {self.recipient}"
+            f" > {shlex.quote(str(self.root / 'peer' / f'{nth}.age'))}"
             for nth in range(len(self.servers))
         ])  # fmt: skip
 

@@ -18,6 +18,7 @@ from tenfold.audit.trail import Trail
 from tenfold.deploy.backup.prune import prune
 from tenfold.deploy.backup.shelf import Shelf, last_verified_age_s
 from tenfold.errors import BackupError
+from tenfold.sharding.catalog import VERSION
 from tenfold.sharding.moves.placement import strays
 from tests.deploy.backup.conftest import Vault
 from tests.mariadb import PASSWORD, Server
@@ -114,8 +115,12 @@ def test_what_was_backed_up_and_lost_comes_back(vault: Vault) -> None:
         vault.site.look(shard, "DELETE FROM users")
         vault.site.look(shard, "DROP TABLE deposits")
     vault.site.look("shard_2", "CREATE TABLE later (id INT)")
+    ((version,),) = vault.site.look("shard_0", VERSION)
+    vault.site.look("shard_0", "INSERT INTO tf_router VALUES ('gone', 2, 'h', 1, '', 1, 1)")
     vault.restore(kept)
     assert (vault.rows(), odd(vault.site)) == (rows, odds)
+    assert int(vault.site.look("shard_0", VERSION)[0][0]) > int(version), "no version comes twice"
+    assert not vault.site.look("shard_0", "SELECT id FROM tf_router")
     names = {
         "sqlite": "SELECT name FROM sqlite_master",
         "mysql": "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
