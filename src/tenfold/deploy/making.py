@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tenfold.deploy import backends, whole
+from tenfold.deploy.backup.shelf import last_verified_age_s
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.migrations import File
 from tenfold.deploy.order import Order
 from tenfold.deploy.plan import Act, Item
+from tenfold.deploy.preflight import Inspection, Preflight
 from tenfold.deploy.release import STEPS, release_step
 from tenfold.deploy.source import Source
 from tenfold.deploy.steps import Step
@@ -39,6 +42,10 @@ class Making:
     files: Mapping[str, File] = field(default_factory=dict)
     source: Source | None = None
     _baselines: dict[int, backends.Baseline] = field(default_factory=dict)
+    _inspection: Inspection | None = None
+
+    def _backup_age(self) -> float | None:
+        return last_verified_age_s(self.fleet.topology, time.time())
 
     def __call__(self, item: Item) -> Step:
         """The step of one item."""
@@ -50,6 +57,10 @@ class Making:
             migrate = whole.Migrate(item, self.fleet, self.order)
             migrate.files = self.files
             return migrate
+        if item.act is Act.PREFLIGHT:
+            if self._inspection is None:
+                self._inspection = Inspection(self.fleet, self.order, self.source, self._backup_age)
+            return Preflight(item, self.order, self._inspection)
         if item.act in STEPS:
             return release_step(item, self.fleet, self.order, self.source)
         if item.act is Act.BASELINE:
