@@ -52,7 +52,22 @@ def test_requests_of_the_log_are_counted_by_backend_and_health_probes_are_not(ag
     by_name = {backend["name"]: backend for backend in view["backends"]}
     assert by_name["backend_0"]["error_rate"] == 0 and by_name["backend_1"]["error_rate"] == 1
     assert by_name["backend_0"]["sessions"] == 1
+    told = {name: agent.ask("timings", backend=name, window_s=45) for name in (None, "backend_0", "backend_1")}
+    assert [(told[name]["requests"], told[name]["errors"]) for name in told] == [(41, 10), (30, 0), (10, 10)]
+    assert told["backend_0"]["window_s"] == 60 and abs(told["backend_0"]["p95_s"] - 0.01) < 0.001
     assert view["missing"] == []
+
+
+def test_timings_of_what_is_not_there_are_refused(agent: LoneAgent) -> None:
+    for wrong, said in (
+        ({"backend": "backend_9"}, "no backend"),
+        ({"window_s": 301}, "up to 300"),
+        ({"window_s": 0}, "up to 300"),
+    ):
+        with pytest.raises(TenfoldError, match=said):
+            agent.ask("timings", **wrong)
+    nobody = agent.ask("timings", backend="backend_1", window_s=1)
+    assert nobody["requests"] >= 0 and set(nobody) >= {"errors", "p50_s", "p95_s", "p99_s"}
 
 
 def test_routes_and_statements_come_from_recorders_and_are_never_added_to_the_log(agent: LoneAgent) -> None:

@@ -56,6 +56,23 @@ def empty(agent: AgentLink, name: str) -> bool:
     return told["old_workers"] == 0 and connections == 0 and not told["pending"]
 
 
+def test_an_old_worker_is_told_as_long_as_a_request_holds_it(two_backends: Platform) -> None:
+    run = two_backends
+    run.up()
+    agent = AgentLink(run.root / "var/run/agent.sock", 30.0)
+    wait_for(agent.path.exists, "the agent has loaded", 30)
+    assert agent.ask({"do": "balancer"})["old_workers"] == 0
+    asking = threading.Thread(target=lambda: run.get("/slow?4", timeout_s=20))
+    asking.start()
+    wait_for(
+        lambda: sum(b["connections"] for b in agent.ask({"do": "balancer"})["backends"]), "the request has arrived"
+    )
+    told = agent.ask({"do": "balancer", "action": "down", "backend": "backend_1"})
+    assert told["old_workers"] >= 1
+    asking.join()
+    wait_for(lambda: empty(agent, "backend_1"), "the old workers have gone", 30)
+
+
 def switch(platform: Platform, agent: AgentLink, name: str, to: str) -> None:
     agent.ask({"do": "balancer", "action": "down", "backend": name})
     wait_for(lambda: empty(agent, name), f"nobody is on {name}", 40)
