@@ -105,7 +105,7 @@ name = "shop"
 [app]
 command = "{{python}} -m uvicorn --log-level warning --host {{host}} --port {{port}} shop:app"
 backends = [{backends}]
-start_timeout_s = 20.0
+start_timeout_s = 15.0
 [balancer]
 listen = "127.0.0.1:{self.port}"
 [database.shards]
@@ -120,7 +120,8 @@ install = ""
 build = ["{sys.executable} build.py"]
 gate_path = "/"
 gate_requests = 10
-drain_s = 0.5
+drain_s = 0.0
+lock_s = 3.0
 min_disk_mb = 1
 min_memory_mb = 1
 {keys}
@@ -150,10 +151,10 @@ min_memory_mb = 1
     @staticmethod
     def _is_up(machine: Sshd, up: subprocess.Popen[bytes]) -> None:
         out = machine.root / "up.out"
-        wait_for(lambda: "Ctrl-C, or " in out.read_text() or up.poll() is not None, "a host is up", 60)
+        wait_for(lambda: "Ctrl-C, or " in out.read_text() or up.poll() is not None, "a host is up", 120)
         assert up.poll() is None, out.read_text()
 
-    def tenfold(self, *words: str, timeout_s: float = 110) -> subprocess.CompletedProcess[str]:
+    def tenfold(self, *words: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
         """A command at the deployer's desk, to its end."""
         return subprocess.run(
             [*TENFOLD, *words, "--env", "production"], cwd=self.desk, env=ENVIRONMENT | GIT, capture_output=True,
@@ -185,6 +186,34 @@ min_memory_mb = 1
         assert told.returncode == 0, told.stdout + told.stderr
         found: list[dict[str, Any]] = json.loads(told.stdout)["deploys"]
         return found
+
+    def settled(self) -> dict[str, Any]:
+        """The last deploy, once nobody works on one and none is open."""
+
+        def ended() -> dict[str, Any] | None:
+            told = self.tenfold("deploy", "--list", "--json")
+            if told.returncode:
+                return None
+            found: dict[str, Any] = json.loads(told.stdout)
+            last: dict[str, Any] = found["deploys"][0]
+            ended = not found["deploying"] and last["state"] in ("good", "undone", "refused")
+            return last if ended else None
+
+        return wait_for(ended, "the last deploy has ended, one way or the other", 240)
+
+    def wanted(self) -> list[str]:
+        """What the balancer wants of each backend."""
+        told = subprocess.run(
+            [*TENFOLD, "balancer", "status", "--json"], cwd=self.machines[0].path, env=ENVIRONMENT,
+            capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        return [one["wanted"] for one in json.loads(told.stdout)["backends"]]
+
+    def is_whole(self, release: str | None) -> None:
+        """Every backend runs one release, takes clients, and has its link on it."""
+        assert self.links() == [release] * 3
+        assert self.running() == [release or "none"] * 3
+        assert self.wanted() == ["ready"] * 3
 
     def orders(self) -> Counter[str]:
         """How often each key was ordered, counted in the shards."""

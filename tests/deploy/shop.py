@@ -57,10 +57,13 @@ async def answer(scope: Event, receive: Callable[[], Awaitable[Event]]) -> tuple
         if MODE == "mute":
             await asyncio.sleep(600)
         return (500, "sick") if MODE == "sick" else (200, "well")
-    proxied = any(name == b"x-real-ip" for name, _ in scope["headers"])
-    if MODE == "shy" and proxied:
+    asked = dict(scope["headers"])
+    # Only the final verification comes from Tenfold and through nginx, which numbers requests.
+    if MODE == "unverified" and asked.get(b"user-agent") == b"tenfold-deploy" and b"x-request-id" in asked:
+        return 500, "not for everybody"
+    if MODE == "shy" and b"x-real-ip" in asked:
         return 500, "through a proxy it fails"
-    if MODE == "slow" and not proxied:
+    if MODE == "slow":
         await asyncio.to_thread(time.sleep, 0.6)
     if path == "/orders" and scope["method"] == "POST":
         body = b""

@@ -169,7 +169,7 @@ def _list(run: Invocation) -> int:
         holder = journal.open().holder() if deploys else None
     finally:
         journal.close()
-    holds = holder is not None and holder.token != ""
+    holds = holder is not None and holder.token != "" and not holder.known_dead
     now = {"who": holder.who, "since_s": holder.since_s} if holder is not None and holds else None
     run.result({"deploys": deploys, "deploying": now})
     if holder is not None and holds:

@@ -73,10 +73,13 @@ class DeployWatch:
         """The deploy that a dead deployer has left; None: there is none, or its deployer may live."""
         journal = Journal(self._topology)
         try:
-            left = journal.history().unfinished
-            if left is None:
+            if journal.history().unfinished is None:
                 return None
             holder = journal.holder()
+            # Once more: whoever held the lock a moment ago may have ended it meanwhile.
+            left = journal.history().unfinished
+            if left is None or journal.holder().token != holder.token:
+                return None
         finally:
             journal.close()
         if left.state is State.STUCK and not holder.token:
