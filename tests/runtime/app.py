@@ -33,6 +33,9 @@ class Answers(http.server.BaseHTTPRequestHandler):
         if self.headers["X-Real-IP"] and Path("shy").exists():  # through a proxy it fails
             self.send_error(500)
             return
+        if path != "/healthz" and Path(f"failing_{os.environ['TENFOLD_BACKEND']}").exists():
+            self.send_error(500)
+            return
         body: object = os.environ["TENFOLD_BACKEND"]
         if path == "/environment":
             body = dict(os.environ) | {
