@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tenfold.audit.trail import Trail
+from tenfold.cli.main import main
 from tenfold.notify.outbox import Outbox
+from tenfold.runtime.agent_notify import Notifier
+from tenfold.runtime.place import Place as RunPlace
+from tenfold.topology.load import load
 from tests.notify.receivers import Ca, Receiver, mail_server, receiver
 from tests.notify.samples import SECRET, notice
 from tests.runtime.agents import LoneAgent
@@ -35,6 +43,15 @@ def hook(ca: Ca) -> Iterator[Receiver]:
         yield there
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Place:
     """A directory with a file and an outbox."""
 
@@ -47,13 +64,16 @@ class Place:
         )
         self.outbox = Outbox(root / "var/agent/outbox.db")
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*TENFOLD, "notify", *arguments], cwd=self.root, env=ENVIRONMENT | self.environment,
-            capture_output=True, text=True, timeout=100, check=False,
-        )  # fmt: skip
-        assert SECRET not in done.stdout + done.stderr and "S3CRET" not in done.stdout + done.stderr
-        return done
+    def run(self, *arguments: str) -> Ended:
+        """The command, in this process: another one costs a second each time."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            code = main(["notify", *arguments, "--file", str(self.root / "tenfold.toml")])
+        text = out.getvalue() + err.getvalue()
+        assert SECRET not in text and "S3CRET" not in text
+        return Ended(code, out.getvalue(), err.getvalue())
 
 
 def test_a_test_notice_arrives_and_is_said_so(tmp_path: Path, ca: Ca, hook: Receiver) -> None:
@@ -85,6 +105,7 @@ def test_a_channel_that_is_not_there_is_said_so(tmp_path: Path, ca: Ca, hook: Re
     assert done.returncode == 1 and "no channel slack in tenfold.toml" in done.stderr and "Try:" in done.stderr
     alone = Place(tmp_path, ca, hook.url(), "").run("list")
     assert alone.returncode == 0 and "no channel is written" in alone.stdout
+    assert not (tmp_path / "var/agent").exists(), "who looks makes nothing"
 
 
 def test_without_an_agent_dead_letters_are_listed_and_sent_again_from_here(
@@ -104,6 +125,9 @@ def test_without_an_agent_dead_letters_are_listed_and_sent_again_from_here(
     assert place.run("retry").returncode == 0
     assert "delivered: 1" in place.run("list").stdout
     assert len(hook.received) == 2 and len(set(hook.keys)) == 1
+    trail = Trail(tmp_path / "var/audit.jsonl")
+    assert [(one.did, one.about["letters"]) for one in trail.entries()] == [("notify.retry", 0), ("notify.retry", 1)]
+    assert all("@" in one.who for one in trail.entries())
 
 
 def test_the_agent_sends_what_any_process_puts_and_one_that_hangs_holds_up_no_other(
@@ -143,16 +167,16 @@ def test_the_agent_sends_what_any_process_puts_and_one_that_hangs_holds_up_no_ot
             assert b"S3CRET" not in path.read_bytes() and SECRET.encode() not in path.read_bytes(), path
 
 
-def test_an_agent_without_channels_forgets_no_notice_of_the_file(tmp_path: Path) -> None:
-    agent = LoneAgent(tmp_path)
+def test_where_nobody_is_to_be_told_that_is_known_and_nothing_piles_up(tmp_path: Path, ca: Ca) -> None:
+    place = Place(tmp_path, ca, "", "")
+    notifier = Notifier(load(tmp_path / "tenfold.toml"), RunPlace.of(tmp_path / "tenfold.toml"))
+    notifier.start()
     try:
-        agent.start()
-        outbox = Outbox(tmp_path / "var/agent/outbox.db")
-        outbox.put(notice("a"))
-        wait_for(lambda: outbox.counts()["unassigned"] == 0, "it is known that nobody is to be told")
-        assert agent.end() == 0, agent.said()
+        place.outbox.put(notice("a"))
+        wait_for(lambda: place.outbox.counts()["unassigned"] == 0, "it is known that nobody is to be told")
     finally:
-        agent.close()
+        notifier.stop(10)
+    assert set(place.outbox.counts().values()) == {0} and notifier.trouble is None
 
 
 def test_nothing_is_made_where_nothing_is(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenfold.audit.trail import whoami
 from tenfold.cli.options import Invocation, common
 from tenfold.errors import NodeDown
 
@@ -107,8 +108,9 @@ def _asked(run: Invocation, command: Mapping[str, Any]) -> tuple[dict[str, Any],
 
     if not run.file.exists():
         run.topology()  # says what is wrong, and what to do
+    command = {"do": "notify", "who": whoami(), **command}
     try:
-        return AgentLink(Place.of(run.file).agent_socket, ANSWER_S).ask({"do": "notify", **command}), True
+        return AgentLink(Place.of(run.file).agent_socket, ANSWER_S).ask(command), True
     except NodeDown:
         return dict(asyncio.run(_notifier(run).command(command))), False
 

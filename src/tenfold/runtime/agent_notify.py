@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tenfold.audit.trail import NAME as TRAIL
+from tenfold.audit.trail import Trail
 from tenfold.errors import NotifyError
 from tenfold.notify.dialling import Unreached
 from tenfold.notify.grouping import Firing, Grouping
@@ -26,6 +28,7 @@ LOOK_S, TIDY_S = 1.0, 600.0
 MEMORY = "alerts.grouping"
 # Evaluations that wait for a disk that has stopped; the newest says what fires, so older ones may go.
 WAITING = 5
+LONGEST_WHO = 200
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +45,7 @@ class Notifier:
 
     def __init__(self, topology: Topology, place: Place, clock: Callable[[], float] = time.time) -> None:
         self._settings, self._clock = topology.notify, clock
+        self._trail = Trail(place.var / TRAIL)
         self.outbox = outbox_of(place)
         self._channels = channels(topology)
         self._teller = Teller(self.outbox, topology.notify.group_wait_s, topology.notify.repeat_s)
@@ -86,16 +90,32 @@ class Notifier:
         channel = command.get("channel")
         if channel is not None and not isinstance(channel, str):
             raise NotifyError("a channel is named by a text", hint="slack, email or webhook")
-        if action == "test":
-            return {"channels": await aside(lambda: try_out(self._channels, channel, self._clock()))}
         if action == "list":
             return await aside(lambda: listed(self.outbox, self._channels, self.trouble))
+        who = str(command["who"])[:LONGEST_WHO] if command.get("who") else None
+        if action == "test":
+            return {"channels": await aside(lambda: self._test(channel, who))}
         if action == "retry":
-            count = await aside(lambda: self.outbox.retry(self._clock(), channel))
-            for wake in self._wakes.values():
-                wake.set()
-            return {"retried": count}
+            return {"retried": await aside(lambda: self._retry(channel, who))}
         raise NotifyError(f"there is no action {action!r}", hint="one of: test list retry")
+
+    def _test(self, channel: str | None, who: str | None) -> list[dict[str, Any]]:
+        told = try_out(self._channels, channel, self._clock())
+        self._note("notify.test", who, **{one["channel"]: one["delivered"] for one in told})
+        return told
+
+    def _retry(self, channel: str | None, who: str | None) -> int:
+        count = self.outbox.retry(self._clock(), channel)
+        for wake in self._wakes.values():
+            wake.set()
+        self._note("notify.retry", who, channel=channel, letters=count)
+        return count
+
+    def _note(self, did: str, who: str | None, **about: Any) -> None:
+        try:
+            self._trail.write(did, who, **about)
+        except OSError as error:
+            log.warning("the audit trail cannot be written: %s", error.strerror)
 
     def _keep(self) -> None:
         """Group what fires and put it; and put what anybody has put on its ways."""
@@ -201,9 +221,11 @@ def try_out(every: Sequence[Channel], channel: str | None, now_s: float) -> list
 
 def listed(outbox: Outbox, every: Sequence[Channel], trouble: str | None = None) -> dict[str, Any]:
     """What waits, was delivered lately, and is dead; with how many there are of each."""
+    there = outbox.path.exists()
     return {
         "channels": [{"channel": one.name, "host": one.host} for one in every],
         "trouble": trouble,
-        "counts": outbox.counts(),
-        **outbox.listed(),
+        # To look must make nothing where nothing is.
+        "counts": outbox.counts() if there else dict.fromkeys(("waiting", "delivered", "dead", "unassigned"), 0),
+        **(outbox.listed() if there else {name: [] for name in ("waiting", "delivered", "dead", "unassigned")}),
     }
