@@ -21,6 +21,7 @@ from tenfold.deploy.run import Runner, Tell
 from tenfold.deploy.source import Source, resolve
 from tenfold.errors import DeployError, GateError, TenfoldError
 from tenfold.topology.model import Topology
+from tenfold.topology.operations import Keeper
 
 Confirm = Callable[[Sequence[str]], bool]
 """Is shown the plan; whether to go ahead."""
@@ -199,6 +200,11 @@ def _too_old(release: str, missing: Sequence[str]) -> DeployError:
 
 async def _is_cold(fleet: Fleet) -> bool:
     """Whether nothing runs yet. Raises DeployError where some hosts run, and others do not."""
+    if fleet.topology.deploy.keeper is Keeper.SYSTEMD:
+        raise DeployError(
+            'deploy.keeper = "systemd": deploys restart backends through `tenfold up` only, as yet',
+            hint="run `tenfold up` on the hosts (a unit may start it), and take deploy.keeper out of tenfold.toml",
+        )
     names = every_host(fleet.topology)
     up = await asyncio.gather(*(fleet.is_up(name) for name in names))
     away = [name for name, runs in zip(names, up, strict=True) if not runs]

@@ -72,4 +72,4 @@ class Making:
             before = self._baselines.get(item.backend or 0)
             timing.before_s = before.p95_s if before else None
             return timing
-        return whole.Nothing(item, self.fleet, self.order)
+        raise AssertionError(f"no step for {item.act}")

@@ -40,13 +40,6 @@ class WholeStep:
         """Nothing is to be taken back."""
 
 
-class Nothing(WholeStep):
-    """A step that is yet to be built."""
-
-    async def apply(self) -> None:
-        """Nothing."""
-
-
 class Migrate(WholeStep):
     """Runs one file on the shards. It is not taken back: it only adds, and the release before goes on with it."""
 
