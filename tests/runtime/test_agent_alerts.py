@@ -10,18 +10,27 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tenfold.audit.trail import Trail
-from tenfold.errors import NodeDown, TenfoldError
+from tenfold.dashboard import inputs as page
+from tenfold.errors import NodeDown, NotifyError, TenfoldError
 from tenfold.hosts.agent_link import AgentLink
 from tenfold.monitor.alerts.book import Book
 from tenfold.monitor.alerts.rules import rules_of
+from tenfold.monitor.collect.health import Health
+from tenfold.monitor.live import Live
 from tenfold.runtime import agent_alerts_kept
+from tenfold.runtime.agent_alerts import AgentAlerts
 from tenfold.runtime.agent_alerts_kept import AlertKeeper
+from tenfold.runtime.agent_history import History
+from tenfold.runtime.agent_notify import Notifier
+from tenfold.runtime.agent_view import Facts
+from tenfold.runtime.place import Place
 from tenfold.topology.operations import Monitor
+from tests.balancer.site import topology_of
 from tests.runtime.agents import LoneAgent, log_line
 from tests.runtime.platforms import Platform
 from tests.support import wait_for
@@ -45,6 +54,7 @@ group_wait_s = 1.0
 """
 LIMITS = '[balancer.limits]\ngeneral = { rate = "9999r/s", burst = 9999 }\n'
 LONG_S = 40.0
+NOW_S = 1_700_000_000.0
 
 
 class Watch:
@@ -251,6 +261,52 @@ def test_all_that_people_do_is_on_the_trail_and_nothing_that_was_refused(alone: 
     assert [did for did, _ in done] == ["alerts.ack", "alerts.silence", "alerts.unsilence"]
     assert done[0][1] == {"id": "shard_down:shard_0", "note": "on it"}
     assert [entry.who for entry in trail.entries()][:2] == ["ann@desk", "ann@desk"]
+
+
+def test_the_forms_of_the_page_do_the_same(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.make()
+    topology = topology_of().model_copy(update={"monitor": Monitor(down_for_s=0.0)})
+    facts = Facts(topology, Live(NOW_S), History())
+    facts.agent = page.Agent(collectors=[page.Collector("shards", True, 0.1)])
+    facts.shards = {"shard_0": Health("down", NOW_S, reason="refuses connections")}
+    alerts = AgentAlerts(facts, place, Notifier(topology, place), lambda: NOW_S)
+    try:
+        alerts.evaluate(NOW_S)
+        assert facts.alerts is not None and facts.alerts.counts["critical"] == 1
+        alerts.act("ack", {"id": "shard_down:shard_0", "note": "mine"}, "ann")
+        alerts.act("silence", {"id": "shard_down:shard_0", "for_s": "3600", "comment": "known"}, "ann")
+        alerts.act("silence", {"matches": "rule=disk target=var", "for_s": "60"}, "ann")
+        item = facts.alerts.items[0]
+        assert (item["acked_by"], item["ack_note"], item["silenced_until_s"]) == ("ann", "mine", NOW_S + 3600)
+        assert [one["matches"] for one in facts.alerts.silences] == [
+            {"rule": "shard_down", "target": "shard_0"}, {"rule": "disk", "target": "var"}
+        ]  # fmt: skip
+        alerts.act("unsilence", {"id": "s1"}, "ann")
+        for action, fields in [("silence", {"id": "cpu", "for_s": "soon"}), ("silence", {"for_s": "60"}), ("burn", {})]:
+            with pytest.raises(NotifyError):
+                alerts.act(action, fields, "ann")
+        done = [(entry.did, entry.who) for entry in Trail(place.var / "audit.jsonl").entries()]
+        assert done == [(f"alerts.{did}", "ann") for did in ("ack", "silence", "silence", "unsilence")]
+    finally:
+        alerts.close(5.0)
+
+
+def test_a_bug_in_judging_is_not_the_end_of_the_agent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = Place(tmp_path)
+    place.make()
+    facts = Facts(topology_of(), Live(NOW_S), History())
+    alerts = AgentAlerts(facts, place, Notifier(facts.topology, place), lambda: NOW_S)
+    try:
+        facts.agent = cast(page.Agent, None)
+        for second in range(3):
+            alerts.evaluate(NOW_S + second)
+        assert facts.alerts is None and caplog.text.count("alerts cannot be judged") == 1
+        facts.agent = page.Agent()
+        alerts.evaluate(NOW_S + 3)
+        assert facts.alerts is not None
+    finally:
+        alerts.close(5.0)
 
 
 def test_what_cannot_be_put_on_the_trail_is_not_done(alone: LoneAgent) -> None:

@@ -173,6 +173,13 @@ def test_a_source_that_is_silent_alerts_once_and_blinds_its_rules(source: str, b
     assert {key for key in found if key[0] == "silent" and found[key].value == BAD} == {("silent", source)}
 
 
+def test_a_source_that_has_just_begun_is_not_silent_yet() -> None:
+    facts = well()
+    facts.agent = Agent(collectors=[Collector("shards", False), Collector("host", True, 0.1)])
+    found = read(facts)
+    assert found["silent", "shards"] == Reading() and found["silent", "host"] == Reading(WELL)
+
+
 def test_a_log_that_is_gone_while_nginx_serves_is_a_silent_source() -> None:
     facts = well()
     served(facts, NOW_S + 1, 60)

@@ -245,9 +245,11 @@ def _id(given: Mapping[str, Any], example: str) -> str:
 
 
 def _words(given: Mapping[str, Any]) -> Sequence[str] | Mapping[str, Any]:
-    words = given.get("matches") or given.get("id") or ()
+    words = given.get("matches")
     if isinstance(words, str):
-        return [words]
+        words = words.split()
+    # A form names one alert by its id; that may hold spaces.
+    words = words or [one for one in (given.get("id"),) if one]
     if not isinstance(words, list | tuple | Mapping):
         raise NotifyError("a silence of what?", hint='an alert\'s id, a rule, or "target=backend_*"')
     return words

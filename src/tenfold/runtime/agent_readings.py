@@ -214,10 +214,14 @@ def _ending(certificate: Certificate | None, now_s: float) -> Reading:
 def _silent(facts: Facts, beside: Beside) -> Readings:
     found = {}
     for collector in facts.agent.collectors:
-        about = collector.error or ("" if collector.ok else "it has not answered yet")
+        about = collector.error or ""
         if collector.name == LOG and not about and _log_is_gone(facts, beside):
             about = "nginx's log is not where nginx is to write it; tenfold down, tenfold up makes it anew"
-        found[rules.SILENT, target_of(collector.name)] = Reading(BAD if about else WELL, about=about)
+        # One that has just begun has said nothing yet; one that hangs has an error soon enough.
+        known = bool(about) or collector.ok
+        found[rules.SILENT, target_of(collector.name)] = (
+            Reading(BAD if about else WELL, about=about) if known else Reading()
+        )
     for name in facts.topology.monitor.certificates:
         seen = facts.certificates.get(name)
         unread = seen is not None and seen.ends_s is None
