@@ -31,6 +31,8 @@ def test_the_workflow_of_a_sample_repository_passes_when_its_steps_are_run(
     origin = sample(name)
     hub = GitHub(origin, tmp_path / "run", services, machine, event="pull_request", branch="develop", secrets=SECRETS)
     done = hub.run((origin / WORKFLOW).read_text())
+    if "NewConnectionError" in done["test"].output and os.environ.get("CI") != "true":
+        pytest.skip("no package index can be reached, so the sample's dependencies cannot be installed")
     for job in CHECKS:
         assert done[job].result == "success", done[job].output
     # A pull request deploys nothing and tells nobody.
