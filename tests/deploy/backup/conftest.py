@@ -21,7 +21,7 @@ from tests.mariadb import ACCOUNT, Server, fresh_databases
 from tests.sharding.engine.sites import Site, mariadb_site
 from tests.sharding.moves.conftest import filled
 
-SCRATCH = "GRANT ALL ON `tenfold\\_scratch\\_%`.* TO " + ACCOUNT + "@'127.0.0.1'"
+SCRATCH = "ALL ON `tenfold\\_scratch\\_%`.* {} " + ACCOUNT + "@'127.0.0.1'"
 
 
 @dataclass
@@ -96,11 +96,13 @@ def on_files(pattern_of_files: Path, tmp_path: Path, key: Key) -> Vault:
 
 
 @pytest.fixture(scope="session")
-def servers(three_servers: list[Server]) -> list[Server]:
+def servers(three_servers: list[Server]) -> Iterator[list[Server]]:
     """Three, whose account may make scratch databases."""
     for one in three_servers:
-        one.sql(SCRATCH)
-    return three_servers
+        one.sql(f"GRANT {SCRATCH.format('TO')}")
+    yield three_servers
+    for one in three_servers:
+        one.sql(f"REVOKE {SCRATCH.format('FROM')}")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from tenfold.audit.trail import Trail
 from tenfold.deploy.backup.prune import prune
-from tenfold.deploy.backup.shelf import Shelf, last_verified_age_s
+from tenfold.deploy.backup.shelf import Shelf, last_verified_age_s, reading
 from tenfold.errors import BackupError
 from tenfold.sharding.catalog import VERSION
 from tenfold.sharding.moves.placement import strays
@@ -198,13 +198,17 @@ def test_nothing_of_a_backup_can_be_read_by_others_and_no_password_is_in_it(on_s
 
 def test_files_and_links_come_back_and_the_file_of_the_platform_stays(on_files: Vault, tmp_path: Path) -> None:
     root = on_files.site.root
-    on_files.site.file.write_text(on_files.site.file.read_text() + 'files = ["uploads", "one.txt"]\n')
+    on_files.site.file.write_text(
+        on_files.site.file.read_text() + 'files = ["uploads", "one.txt"]\ndirectory = "uploads/backups"\n'
+    )
     (root / "uploads" / "deep").mkdir(parents=True)
     (root / "uploads" / "deep" / "a").write_bytes(b"\0" * 100_000)
     (root / "uploads" / "link").symlink_to("deep/a")
     (root / "one.txt").write_text("one")
     (root / "one.txt").chmod(0o600)
+    on_files.create()
     kept = on_files.create()
+    assert kept.manifest is not None and kept.manifest.files == 3, "no backup of backups"
     on_files.verify(kept)
     (root / "uploads" / "deep" / "a").unlink()
     (root / "one.txt").write_text("two")
@@ -242,10 +246,10 @@ def test_prune_keeps_what_the_file_says_and_what_somebody_reads(on_files: Vault)
     on_files.verify(first)
     assert prune(on_files.topology, dry_run=True).removed == [second.id]
     assert second.path.exists()
-    from tenfold.deploy.backup.shelf import reading
-
     with reading(second.path):
         assert prune(on_files.topology).busy == [second.id]
+    with reading(second.path, exclusive=True), pytest.raises(BackupError, match="is being removed"):
+        on_files.verify(second)
     assert prune(on_files.topology).removed == [second.id]
     left = {one.id for one in Shelf(on_files.topology).backups()}
     assert left == {first.id, third.id}

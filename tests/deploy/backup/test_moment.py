@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from tests.mariadb import ACCOUNT, Server, fresh_databases, on_mariadb, server
 from tests.support import wait_for
 
 TRANSFERS, SEQUENCES = 4, 3
+BOTH = ["sqlite", "mysql"] if os.environ.get("TENFOLD_DRILLS") == "1" else ["sqlite"]
 HELD_S = 0.3
 """How long the test keeps the barrier up between two snapshots, so that a write that gets through is seen."""
 
@@ -221,6 +223,7 @@ def test_money_that_moves_between_shards_is_in_a_backup_once(
     assert kept.manifest is not None and kept.manifest.pause_s > 3 * HELD_S
 
 
+@pytest.mark.parametrize("ledger", BOTH, indirect=True)
 def test_without_the_barrier_it_would_not_be(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     # What the test above is worth: the same backup, with nothing held up.
     monkeypatch.setattr(Barrier, "_hold", lambda barrier, servers: dict.fromkeys(barrier._names, "none"))
@@ -290,6 +293,7 @@ def test_who_may_neither_flush_nor_lock_gets_shards_of_different_moments(
         assert told.value.retryable
 
 
+@pytest.mark.parametrize("ledger", BOTH, indirect=True)
 def test_a_shard_that_is_busy_for_too_long_stops_the_backup_and_nothing_stays_held(
     ledger: Ledger, three_servers: list[Server]
 ) -> None:

@@ -133,12 +133,24 @@ class Shelf:
 @contextmanager
 def reading(path: Path, *, exclusive: bool = False) -> Iterator[None]:
     """Keep a backup from being removed. exclusive: nobody else reads it; else BlockingIOError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _being_removed(path) from None
+    try:
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if exclusive:
+                raise
+            raise _being_removed(path) from None
         yield
     finally:
         os.close(fd)
+
+
+def _being_removed(path: Path) -> BackupError:
+    return BackupError(f"{path} is being removed", hint="name another: `tenfold backup list`")
 
 
 def _kept(path: Path) -> Kept:
