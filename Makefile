@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench faults oracle clean
+.PHONY: help up test check bench faults oracle drills clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -41,6 +41,11 @@ oracle:          ## ask one database and the shards the same, 100,000 times; SEE
 	@$(PYTHON) tools/setup.py dev --servers
 	@TENFOLD_ORACLE_STATEMENTS=$$(($(STATEMENTS) * $(ROUNDS))) TENFOLD_ORACLE_SEED=$(SEED) TENFOLD_ORACLE_ENGINE=$(ENGINE) \
 	  $(BIN)/pytest -n 2 --dist loadfile --timeout $$((3600 * $(ROUNDS))) tests/sharding/oracle
+
+drills:          ## deploys killed, backups broken, receivers away: what takes minutes; SEED in TENFOLD_SEED
+	@$(PYTHON) tools/setup.py dev --servers
+	@TENFOLD_DRILLS=1 $(BIN)/pytest -n 2 --dist loadfile tests/deploy tests/hosts tests/notify tests/monitor tests/pipeline \
+	  tests/runtime
 
 clean:           ## remove .venv and caches
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
