@@ -163,31 +163,32 @@ def archive(*members: tuple[str, str, bytes | str]) -> memoryview:
     return memoryview(file.getvalue())
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        [("../out", "file", b"x")],
-        [("/tmp/out", "file", b"x")],
-        [("a/../../out", "file", b"x")],
-        [("link", "link", "/etc"), ("link/out", "file", b"x")],
-        [("link", "link", "..")],
-        # By its text the second stays inside; by way of the first it does not.
-        [("p/q/up", "link", "../.."), ("out", "link", "p/q/up/.."), ("out/file", "file", b"x")],
-        [("hard", "hard", "/etc/passwd")],
-        [("pipe", "pipe", b"")],
-        [("device", "device", b"")],
-        [(MARKER, "file", b'{"complete": true}')],
-        [("twice", "file", b"1"), ("twice", "file", b"2")],
-    ],
-)
-def test_the_host_itself_refuses_what_leads_out_of_the_release(there: Any, members: Any) -> None:
+LEADING_OUT: list[list[tuple[str, str, bytes | str]]] = [
+    [("../out", "file", b"x")],
+    [("/tmp/tenfold-out", "file", b"x")],
+    [("a/../../out", "file", b"x")],
+    [("link", "link", "/etc"), ("link/out", "file", b"x")],
+    [("link", "link", "..")],
+    # By its text the second stays inside; by way of the first it does not.
+    [("p/q/up", "link", "../.."), ("out", "link", "p/q/up/.."), ("out/file", "file", b"x")],
+    [("hard", "hard", "/etc/passwd")],
+    [("pipe", "pipe", b"")],
+    [("device", "device", b"")],
+    [(MARKER, "file", b'{"complete": true}')],
+    [("twice", "file", b"1"), ("twice", "file", b"2")],
+]
+
+
+def test_the_host_itself_refuses_what_leads_out_of_the_release(there: Any) -> None:
     _, topology, path = there()
-    source = replace(sourced(topology), archive=archive(*members))
-    with pytest.raises(DeployError, match="web_1: unpack: ") as why:
-        made_on(topology, source)
-    assert why.value.hint
-    assert not (path / "releases" / source.release).exists() and not (path / "out").exists()
-    assert not list(path.parent.glob("out")) and not (path / "releases/out").exists()
+    for members in LEADING_OUT:
+        source = replace(sourced(topology), archive=archive(*members))
+        with pytest.raises(DeployError, match="web_1: unpack: ") as why:
+            made_on(topology, source, acts=(Act.UNPACK,))
+        assert why.value.hint
+        assert not (path / "releases" / source.release).exists(), members
+        assert not (path / "out").exists() and not (path / "releases/out").exists(), members
+        assert not (path.parent / "out").exists() and not Path("/tmp/tenfold-out").exists()
     asyncio.run(take_back(topology, source, "web_1"))
     assert list((path / "releases").iterdir()) == []
 
@@ -195,10 +196,10 @@ def test_the_host_itself_refuses_what_leads_out_of_the_release(there: Any, membe
 def test_half_an_archive_is_no_release(there: Any) -> None:
     _, topology, path = there({"large": os.urandom(200_000)})
     whole = sourced(topology)
-    for size in (100_000, 1, 700):
+    for size in (100_000, 1):
         cut = replace(whole, archive=whole.archive[:size])
         with pytest.raises(DeployError, match="unpack"):
-            made_on(topology, cut)
+            made_on(topology, cut, acts=(Act.UNPACK,))
         assert not (path / "releases" / whole.release).exists()
     made_on(topology, whole)
     assert is_complete(str(path / "releases" / whole.release))
@@ -236,11 +237,11 @@ def test_requirements_are_installed_into_the_release_and_its_python_builds_it(th
 
 
 def test_an_install_that_fails_shows_its_last_lines_and_marks_nothing(there: Any) -> None:
-    _, topology, path = there({"requirements.txt": "--no-index\nthere-is-no-such-package\n"})
+    _, topology, path = there(install="sh -c 'echo it wants a library >&2; exit 1'")
     source = sourced(topology)
-    with pytest.raises(DeployError, match="there-is-no-such-package") as why:
+    with pytest.raises(DeployError, match=r"ended with 1\n    it wants a library") as why:
         made_on(topology, source)
-    assert "web_1: installing failed" in str(why.value) and "requirements.txt` ended with 1" in str(why.value)
+    assert "web_1: installing failed: `sh -c echo" in str(why.value)
     assert not is_complete(str(path / "releases" / source.release))
 
 
@@ -277,7 +278,10 @@ def test_a_command_sees_no_shell_and_not_the_deployers_secrets(there: Any, monke
 # --- killed in the middle
 
 
-@pytest.mark.parametrize("act", ACTS)
+KILLED_AT = ACTS if os.environ.get("TENFOLD_DRILLS") else (Act.UNPACK, Act.SEAL)
+
+
+@pytest.mark.parametrize("act", KILLED_AT)
 def test_what_a_killed_deployer_left_is_repaired_by_doing_it_again(there: Any, act: Act) -> None:
     repository, topology, path = there(
         {"uploads/a": "a", **{f"f{n}": os.urandom(2000) for n in range(300)}},
@@ -307,13 +311,14 @@ def test_what_a_killed_deployer_left_is_repaired_by_doing_it_again(there: Any, a
     assert [one.name for one in (path / "releases").iterdir()] == [source.release]
 
 
-@pytest.mark.parametrize("count", range(1, len(ACTS) + 1))
-def test_any_part_of_a_release_can_be_taken_back_by_another_process(there: Any, count: int) -> None:
+def test_any_part_of_a_release_can_be_taken_back_by_another_process(there: Any) -> None:
     _, topology, path = there(shared=["uploads"], install="touch installed", build=["touch built"])
     source = sourced(topology)
-    made_on(topology, source, acts=ACTS[:count])
-    asyncio.run(take_back(topology, source, "web_1"))
-    assert list((path / "releases").iterdir()) == []
+    for count in range(1, len(ACTS) + 1):
+        made_on(topology, source, acts=ACTS[:count])
+        assert list((path / "releases").iterdir()) != []
+        asyncio.run(take_back(topology, source, "web_1"))
+        assert list((path / "releases").iterdir()) == []
 
 
 def test_a_release_that_a_backend_is_led_to_is_not_removed(there: Any) -> None:
@@ -331,13 +336,11 @@ def test_a_release_that_a_backend_is_led_to_is_not_removed(there: Any) -> None:
 
 
 def test_clean_up_keeps_the_newest_and_what_runs_or_ran_and_follows_no_link(there: Any, tmp_path: Path) -> None:
-    repository, topology, path = there({"x": ""}, keep=2, install="")
+    _, topology, path = there(keep=2)
     sources = []
-    for number in range(6):
-        repository.write({"x": str(number)})
-        repository.commit()
+    for number in range(5):
         sources.append(sourced(topology, now_s=NOW_S + number))
-        made_on(topology, sources[-1])
+        made_on(topology, sources[-1], acts=(Act.UNPACK, Act.SEAL))
     names = [source.release for source in sources]
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -350,12 +353,12 @@ def test_clean_up_keeps_the_newest_and_what_runs_or_ran_and_follows_no_link(ther
     (releases / "of somebody else").mkdir()
     (path / "backends").mkdir()
     (path / "backends/backend_1").symlink_to(f"../releases/{names[0]}")
-    told = made_on(topology, sources[5], acts=(Act.CLEANUP,), before={"backend_0": names[1], "backend_1": None})
+    told = made_on(topology, sources[4], acts=(Act.CLEANUP,), before={"backend_0": names[1], "backend_1": None})
     assert sorted(one.name for one in releases.iterdir()) == sorted(
-        [names[0], names[1], names[4], names[5], "of somebody else"]
+        [names[0], names[1], names[3], names[4], "of somebody else"]
     )
     assert (outside / "precious").exists()
-    assert told == ["4 removed, 4 stay"]
+    assert told == ["3 removed, 4 stay"]
 
 
 def test_a_full_disk_is_named_and_leaves_no_release(there: Any, tmp_path: Path) -> None:
@@ -378,7 +381,7 @@ def test_a_name_that_is_no_release_touches_nothing(tmp_path: Path) -> None:
     (tmp_path / "releases").mkdir()
     (tmp_path / "precious").mkdir()
     for name in ("../precious", "..", "", "x", "20270115T080000Z-0123456789ab/../../precious"):
-        for act in (onrelease.drop, onrelease.unpack, onrelease.seal, onrelease.state):
+        for act in (onrelease.drop, onrelease.unpack, onrelease.seal):
             with pytest.raises(onrelease.Refused, match="not the name"):
                 act({"path": str(tmp_path), "release": name, "size": 0, "writable": [], "marker": {}})
     assert (tmp_path / "precious").is_dir() and LOCAL == "local"

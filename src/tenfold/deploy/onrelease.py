@@ -51,12 +51,6 @@ def folder(order: Order) -> str:
     return os.path.join(order["path"], "releases", order["release"])
 
 
-def state(order: Order) -> Order:
-    """Whether it is there, and complete."""
-    home = folder(order)
-    return {"there": os.path.isdir(home), "complete": is_complete(home)}
-
-
 def is_complete(home: str) -> bool:
     """Whether a release has its marker."""
     try:
@@ -268,7 +262,7 @@ def remove(path: str) -> None:
 
 
 ACTS: Dict[str, Callable[[Order], Order]] = {
-    "state": state, "unpack": unpack, "share": share, "seal": seal, "drop": drop, "clean": clean,
+    "unpack": unpack, "share": share, "seal": seal, "drop": drop, "clean": clean,
 }  # fmt: skip
 
 

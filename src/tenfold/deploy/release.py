@@ -39,8 +39,9 @@ class ReleaseStep:
         self._home = f"{fleet.path(self._place)}/releases/{order.release}"
 
     async def check(self) -> bool:
-        """Whether the release is complete."""
-        return bool((await self._act("state"))["complete"])
+        """Whether the release is complete: its marker comes there whole, and last of all."""
+        marker = f"{self._home}/{onrelease.MARKER}"
+        return (await self._fleet.host(self._place).run(["test", "-f", marker])).code == 0
 
     async def undo(self) -> None:
         """Nothing of its own: the release goes as a whole, when its unpacking is taken back."""
