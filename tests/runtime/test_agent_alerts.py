@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import urllib.error
@@ -31,6 +32,7 @@ from tenfold.runtime.agent_view import Facts
 from tenfold.runtime.place import Place
 from tenfold.topology.operations import Monitor
 from tests.balancer.site import topology_of
+from tests.mariadb import on_mariadb, server
 from tests.runtime.agents import LoneAgent, log_line
 from tests.runtime.platforms import Platform
 from tests.support import wait_for
@@ -352,6 +354,30 @@ def test_an_agent_that_is_killed_goes_on_with_what_fires_and_who_took_it_on(tmp_
         wait_for(lambda: "store:alerts" not in watch.items(), "seen and removed", LONG_S)
     finally:
         agent.close()
+
+
+@pytest.mark.skipif(os.environ.get("TENFOLD_DRILLS") != "1", reason="with make drills: it stops a server twice")
+@pytest.mark.parametrize("how", ["stop", "pause"])
+def test_a_server_that_is_stopped_or_hangs_alerts_once_and_is_over(
+    tmp_path: Path, mariadb_pattern: Path, how: str
+) -> None:
+    agent = LoneAgent(tmp_path / "site", more=SHORT)
+    with server(mariadb_pattern) as shard:
+        file = agent.root / "tenfold.toml"
+        text = file.read_text().replace("[database.shards]", '[database]\nengine = "sqlite"\n[database.shards]')
+        file.write_text(on_mariadb(agent.root, text, [shard.create("ledger")]))
+        try:
+            agent.start()
+            watch = Watch(agent.root)
+            wait_for(lambda: agent.view()["shards"][0]["state"] == "up", "the shard is up", LONG_S)
+            getattr(shard, how)()
+            item = wait_for(lambda: watch.firing("shard_down:shard_0"), "it fires", LONG_S)
+            assert item["severity"] == "critical"
+            wait_for(lambda: watch.notices(), "it is told", LONG_S)
+            shard.start() if how == "stop" else shard.resume()
+            watch.told_once_and_over()
+        finally:
+            agent.close()
 
 
 # --- what is kept ---

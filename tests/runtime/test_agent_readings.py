@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from tenfold.balancer.states import Wanted
 from tenfold.dashboard.inputs import Agent, Collector
 from tenfold.monitor.alerts.book import Book, Change
-from tenfold.monitor.alerts.rules import BAD, WELL, WORST, Key, Reading, id_of, rules_of
+from tenfold.monitor.alerts.rules import BAD, WELL, WORST, Key, Reading, id_of, rules_of, runbook
+from tenfold.monitor.alerts.rules import NAMES as NAMES_OF_RULES
 from tenfold.monitor.collect.health import Health
 from tenfold.monitor.collect.machine import Certificate, Disk, Machine, Usage
 from tenfold.monitor.live import Live
@@ -76,6 +78,13 @@ def test_everything_of_the_file_is_watched() -> None:
         "service_down:nginx", "service_down:redis", "silent:a.pem",
         *(f"silent:{target_of(name)}" for name in NAMES),
     }  # fmt: skip
+
+
+def test_every_rule_has_a_runbook_that_its_alerts_name() -> None:
+    root = Path(__file__).parent.parent.parent
+    for rule in NAMES_OF_RULES:
+        assert (root / runbook(rule)).read_text().startswith(f"# {rule}\n")
+    assert len(list((root / "docs/runbooks").glob("*.md"))) >= len(NAMES_OF_RULES)
 
 
 def test_traffic_is_judged_by_five_minutes_and_names_who_is_bad() -> None:
