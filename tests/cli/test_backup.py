@@ -69,6 +69,11 @@ def test_a_person_makes_proves_lists_and_restores_a_backup(
     assert not list((tmp_path / "there").glob(".tenfold*"))
     code, _, err = tenfold(site, "backup", "restore", name, "-i", identity, "--into", str(tmp_path / "there"))
     assert code == 1 and "is not empty" in err
+    other = Site(tmp_path / "other")
+    code, out, err = tenfold(site, "backup", "restore", name, "-i", identity, "--to", str(other.file))
+    assert (code, err) == (0, "") and f"is back in {other.root}" in out
+    with other.connect() as db:
+        assert db.execute("SELECT COUNT(*) FROM users").scalar() == 3
 
 
 def test_a_restore_over_the_platform_needs_its_name_and_yes_is_not_enough(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from tenfold.deploy.backup.create import Creation
@@ -254,3 +256,13 @@ def test_a_backup_under_another_name_is_not_believed(on_files: Vault, kept: Kept
     shutil.copytree(kept.path, kept.path.with_name("20200101T000000Z-aaaa"))
     with pytest.raises(BackupError, match=f"is of the backup {kept.id}"):
         Shelf(on_files.topology).find("20200101T000000Z-aaaa")
+
+
+@pytest.mark.parametrize("hurt", [lambda whole: whole[:-4], lambda whole: whole + b"more", lambda whole: b"no gzip"])
+def test_what_is_rightly_encrypted_and_wrongly_compressed_is_damaged(
+    tmp_path: Path, key: Key, hurt: Callable[[bytes], bytes]
+) -> None:
+    plain = hurt(gzip.compress(b"x" * 100_000))
+    (tmp_path / "part").write_bytes(pyrage.encrypt(plain, [pyrage.x25519.Recipient.from_str(key.recipient)]))
+    with opened(tmp_path / "part", key.identity) as stream, pytest.raises(BackupError, match="is damaged"):
+        stream.read()
