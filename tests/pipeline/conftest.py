@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -79,30 +80,33 @@ def tools() -> str:
 
     Skips where no package index can be reached (fails where CI=true).
     """
-    place = ROOT / ".venv" / ".ci-tools" / PINS["detect-secrets"]
-    if not (place / "bin" / "detect-secrets-hook").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet"]
-        done = subprocess.run([*pip, PINS["detect-secrets"]], capture_output=True, text=True, timeout=110)
-        if done.returncode and os.environ.get("CI") != "true":
-            pytest.skip("no package index can be reached, and detect-secrets is not installed")
-        assert done.returncode == 0, done.stderr
-    return str(place)
+    return str(_environment(PINS["detect-secrets"], [PINS["detect-secrets"]]))
+
+
+def _environment(name: str, what: Sequence[str]) -> Path:
+    """A virtual environment with these packages, made once, whichever of several workers comes first."""
+    place = ROOT / ".venv" / ".ci-tools" / name
+    place.parent.mkdir(exist_ok=True)
+    with (place.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "done").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(place)], check=True)
+            pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet"]
+            done = subprocess.run([*pip, *what], capture_output=True, text=True, timeout=110)
+            if done.returncode and os.environ.get("CI") != "true":
+                pytest.skip(f"no package index can be reached, and {name} is not installed")
+            assert done.returncode == 0, done.stderr
+            (place / "done").touch()
+    return place
 
 
 @pytest.fixture(scope="session")
-def project(tools: str) -> str:
+def project() -> str:
     """An environment in which the Python sample's own tests run; kept between runs."""
     wanted = [REPOSITORIES / "python" / name for name in ("requirements.txt", "requirements-dev.txt")]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in wanted)).hexdigest()[:12]
-    place = Path(tools).parent / f"sample-{digest}"
-    if not (place / "done").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(place)], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet"]
-        files = [word for file in wanted for word in ("-r", str(file))]
-        subprocess.run([*pip, *files], check=True, capture_output=True, timeout=110)
-        (place / "done").touch()
-    return str(place)
+    files = [word for file in wanted for word in ("-r", str(file))]
+    return str(_environment(f"sample-{digest}", files))
 
 
 class Osv(ThreadingHTTPServer):

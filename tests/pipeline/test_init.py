@@ -115,6 +115,14 @@ def test_without_code_or_file_init_says_what_to_do(tmp_path: Path) -> None:
     assert ci(tmp_path, "check").returncode == 1 and ci(tmp_path, "init", "--deploy", "x").returncode == 2
 
 
+def test_a_workflow_below_the_root_is_written_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "requirements.txt").write_text("redis==8.1.0\n")
+    git(tmp_path, "init", "--quiet")
+    done = ci(tmp_path / "api", "init", "--library")
+    assert done.returncode == 0 and f"warning: the repository begins at {tmp_path}" in done.stderr
+
+
 def test_a_library_is_checked_and_deploys_nothing(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("redis==8.1.0\n")
     git(tmp_path, "init", "--quiet")

@@ -60,6 +60,8 @@ def init(
     write(path, text)
     run.result({**told, "changed": True})
     run.say(f"wrote {path}")
+    if top := ci_place.above(base):
+        run.warn(f"the repository begins at {top}, and GitHub reads workflows there alone: run it with a file there")
     _explain(run, told["deploys"], sorted({name for target in plan.targets for name in target.variables}),
              any(target.over_ssh for target in plan.targets), unpinned(text))  # fmt: skip
     return None

@@ -94,6 +94,18 @@ def _walked(base: Path) -> list[str]:
     return sorted(found)
 
 
+def above(base: Path) -> Path | None:
+    """The repository's root where that is another directory: GitHub reads workflows there alone."""
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(base), "rev-parse", "--show-toplevel"], capture_output=True, timeout=GIT_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    top = Path(os.fsdecode(told.rstrip(b"\n")))
+    return None if top == base.resolve() else top
+
+
 def raw_file(run: Invocation) -> dict[str, Any]:
     """What the file holds. Raises ConfigError with every mistake in it; secrets are not asked for."""
     from tenfold.topology.parse import config_error, everywhere

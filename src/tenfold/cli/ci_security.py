@@ -49,7 +49,7 @@ def look_at_dependencies(job: Job, repository: Repository) -> None:
         hits = offline(records, sorted(packages))
         source = f"{records.name}, a list of your own"
     else:
-        service = Service(job.options.get("advisories"))
+        service = Service(job.options.get("advisories"))  # with no packages it is not asked
         hits, source = service.ask(sorted(packages)), service.address
     accepted = _accepted(job.base)
     for hit in hits:
@@ -57,7 +57,8 @@ def look_at_dependencies(job: Job, repository: Repository) -> None:
             job.told.append(f"dependencies: accepted: {hit}; {accepted[hit.id]}")
         else:
             job.findings.append(f"dependencies: {hit}")
-    job.told.append(f"dependencies: {len(packages)} packages compared with {source}")
+    compared = f"{len(packages)} packages compared with {source}" if packages else "nothing is pinned or asked for"
+    job.told.append(f"dependencies: {compared}")
     job.facts["packages"] = len(packages)
 
 
