@@ -29,7 +29,8 @@ def main() -> None:
     print("begun", flush=True)
     while True:
         number = int(outbox.recall("number") or 0) + 1
-        teller.step(number, [Firing("a", "g", Severity.CRITICAL, f"alert {number}", "", number)] if number % 2 else [])
+        alert = Firing("a", "g", Severity.CRITICAL, f"alert {number}", "", fast())
+        teller.step(fast(), [alert] if number % 2 else [])
         outbox.put(notice(f"number/{number}", title=f"number {number}"), remember={"number": number})
         outbox.assign(takers([channel], Severity.INFO), fast())
         print(number, flush=True)

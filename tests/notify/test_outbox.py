@@ -50,10 +50,10 @@ def test_a_receiver_that_fails_for_minutes_gets_each_notice_once_and_in_order(ca
     clock = Clock()
     with receiver(ca.serves(), 500) as there:
         channel = webhook(there.url(), ca.path)
-        # The chances at which the second is due before the first.
+        # With these chances, and at this moment, the second would be due before the first.
         one = Sender(outbox, channel, GIVE_UP_S, clock=clock, chance=itertools.cycle([1.0, 0.0]).__next__)
         put(outbox, clock, channel, notice("a"), notice("b"))
-        turn(clock, one, 300)
+        turn(clock, one, 100)
         tries = len(there.received)
         assert 6 <= tries <= 12, "with pauses that grow"
         put(outbox, clock, channel, notice("a", resolved=True, title="again"), notice("c", resolved=True))
