@@ -69,6 +69,7 @@ class AgentAlerts:
         self._keeper = AlertKeeper(self._state)
         self._kept_s = float("-inf")
         self._broken: str | None = None
+        self.look()
         self._show()
 
     # --- each second ---
@@ -85,7 +86,7 @@ class AgentAlerts:
 
     def _evaluate(self, now_s: float) -> None:
         history = self._facts.agent.store_trouble
-        beside = Beside(not self._log.exists(), {"history": history, "alerts": self.trouble})
+        beside = Beside(self._log_missing, {"history": history, "alerts": self.trouble})
         changes = self.book.step(now_s, readings(self._facts, beside, self.book.watched(), now_s))
         for change in changes:
             log.info("%s", self._said(change))
@@ -99,7 +100,12 @@ class AgentAlerts:
     @property
     def trouble(self) -> str | None:
         """What keeps alerts from being kept or told; None when all is well."""
-        return self._keeper.trouble or self._notifier.trouble or agent_alerts_kept.damage(self._state)
+        return self._keeper.trouble or self._notifier.trouble or self._damage
+
+    def look(self) -> None:
+        """Look at the files that alerts tell of. It may block, and belongs into a collector's thread."""
+        self._log_missing = not self._log.exists()
+        self._damage = agent_alerts_kept.damage(self._state)
 
     def close(self, within_s: float) -> None:
         """Write what waits, and end."""

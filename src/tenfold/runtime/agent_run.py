@@ -193,8 +193,13 @@ class Agent:
     def _looking_around(self) -> list[Collecting[Any]]:
         disks = Disks(directories(self.topology, self._place))
         certificates = Certificates(self.topology.monitor.certificates, self._place.root)
+
+        async def look(now_s: float) -> Any:
+            self.alerts.look()
+            return await disks.collect(now_s)
+
         found: list[Collecting[Any]] = [
-            Collecting("disks", disks.collect, self._saw("disks"), interval_s=agent_readings.DISKS_S)
+            Collecting("disks", look, self._saw("disks"), interval_s=agent_readings.DISKS_S)
         ]
         if self.topology.monitor.certificates:
             found.append(
