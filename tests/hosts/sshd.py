@@ -128,6 +128,12 @@ class Sshd:
         assert self._process is not None
         return psutil.Process(self._process.pid).children()
 
+    def commands(self) -> list[psutil.Process]:
+        """What was started through it and still runs."""
+        servers = [server for child in self.connections() for server in (child, *_servers(child))]
+        found = [process for server in servers for process in server.children() if process.name() != "sshd"]
+        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
     def cut(self) -> None:
         """Kill what serves the connections: to the client, the host has hung up. Commands go on unless they notice."""
         for child in self.connections():

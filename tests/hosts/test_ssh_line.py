@@ -103,6 +103,26 @@ def test_a_deployer_that_is_killed_leaves_nothing_running(own: Own, where: str) 
         wait_for(lambda: not left(), "nobody waits for it, so it has ended")
 
 
+def test_what_was_given_up_before_it_began_does_not_begin_afterwards(own: Own) -> None:
+    keyring, machine = own
+    (machine.home / ".bashrc").write_text(
+        f"touch {machine.path}/entered; while ! test -e {machine.path}/go; do :; done\n"
+    )
+
+    async def give_up() -> None:
+        async with reached(keyring, machine) as host:
+            with pytest.raises(HostError, match="did not end within"):
+                await host.run(["touch", str(machine.path / "begun")], input=b"some", timeout_s=1)
+            await wait_in_task((machine.path / "entered").exists, "the slow log-in has begun")
+            (machine.path / "go").touch()
+            await host.run(["true"])
+            (machine.home / ".bashrc").unlink()
+            await wait_in_task(lambda: len(machine.commands()) == 0, "nothing of it is left")
+
+    asyncio.run(give_up())
+    assert not (machine.path / "begun").exists()
+
+
 def test_a_line_cut_in_the_middle_is_told_and_the_next_call_connects_anew(own: Own) -> None:
     keyring, machine = own
     with marked() as (command, left):
