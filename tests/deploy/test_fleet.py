@@ -7,13 +7,14 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from tests.deploy.fleet import Clients, Fleet, fleet
+from tests.deploy.fleet import ENVIRONMENT, TENFOLD, Clients, Fleet, fleet
 
 DRILLS = os.environ.get("TENFOLD_DRILLS") == "1"
 drill = pytest.mark.skipif(not DRILLS, reason="takes minutes: make drills")
@@ -275,3 +276,79 @@ def test_what_is_not_committed_is_not_deployed(shop: Fleet) -> None:
     shop.repository.git("checkout", "-q", "--", ".")
     assert done.returncode == 1
     assert "shop.py" in done.stderr
+
+
+@drill
+def test_what_cannot_be_taken_back_is_named_and_the_next_command_finishes_it(shop: Fleet) -> None:
+    (before,) = set(shop.links())
+    shop.repository.commit("good")
+    with Clients(shop) as clients:
+        process = shop.begin("deploy", "--json")
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "step" and (event["step"], event["state"]) == ("backend_1.restart", "begun"):
+                shop.machines[1].stop()  # in the middle of it the host vanishes
+                break
+        rest = process.stdout.read()
+        process.stdout.close()
+        assert process.wait() == 1, rest
+        assert "could not be taken back whole; left: " in rest
+        assert "backend_1.switch" in rest
+        last = shop.deploys()[0]
+        assert last["state"] == "stuck"
+        assert shop.links()[0] == shop.links()[2] == before  # the others are back
+        assert shop.wanted() == ["ready", "down", "ready"]
+        refused = shop.tenfold("deploy")
+        assert refused.returncode == 1
+        assert "left: " in refused.stderr
+        shop.machines[1].start()
+        done = shop.tenfold("rollback")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "was taken back" in done.stdout
+        shop.is_whole(before)
+    clients.check()
+    assert shop.deploys()[0]["state"] == "undone"
+    shop.repository.git("reset", "-q", "--hard", "HEAD~1")
+
+
+@drill
+def test_what_takes_away_runs_at_the_next_deploy_and_no_roll_back_goes_behind_it(shop: Fleet) -> None:
+    (first,) = set(shop.links())
+    shop.repository.commit("good", {"0002_no_note.contract.sql": "ALTER TABLE orders DROP COLUMN note;\n"})
+    with Clients(shop) as clients:
+        assert shop.tenfold("deploy").returncode == 0
+        assert "note" in columns(shop)[0]
+        (second,) = set(shop.links())
+        shop.repository.commit("good")
+        done = shop.tenfold("deploy")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert columns(shop) == [["id", "user_id", "item"]] * 3
+        refused = shop.tenfold("rollback", "--to", str(first))
+        assert refused.returncode == 1
+        assert "is older than 0002_no_note.contract.sql" in refused.stderr
+        assert shop.tenfold("rollback").returncode == 0
+        shop.is_whole(second)
+    clients.check()
+
+
+@drill
+def test_a_backend_that_somebody_has_taken_out_is_not_put_in_by_a_deploy(shop: Fleet) -> None:
+    before = shop.links()
+    shop.repository.commit("good")
+    subprocess.run(
+        [*TENFOLD, "balancer", "down", "backend_2"], cwd=shop.machines[0].path, env=ENVIRONMENT, check=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        done = shop.tenfold("deploy")
+    finally:
+        subprocess.run(
+            [*TENFOLD, "balancer", "ready", "backend_2"], cwd=shop.machines[0].path, env=ENVIRONMENT, check=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        shop.repository.git("reset", "-q", "--hard", "HEAD~1")
+    assert done.returncode == 1
+    assert "backend_2 takes no clients: somebody has taken it out" in done.stderr
+    assert shop.links() == before
+    assert shop.deploys()[0]["state"] == "refused"

@@ -11,7 +11,7 @@ from tenfold.balancer.upstreams import backend_address, backend_name
 from tenfold.deploy import gates
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.gates import Answer
-from tenfold.deploy.order import Order
+from tenfold.deploy.order import Kind, Order
 from tenfold.deploy.plan import LOCAL, Item, gate_path, is_alone
 from tenfold.errors import DeployError, GateError, HostError, TenfoldError
 from tenfold.topology.model import Topology
@@ -127,7 +127,15 @@ class Baseline(BackendStep):
     p95_s: float | None = None
 
     async def apply(self) -> None:
-        """Ask it; what does not answer has no baseline, and stops nothing."""
+        """Ask it; what does not answer has no baseline, and stops nothing.
+
+        Raises DeployError for one that somebody has taken out: afterwards it would take clients again.
+        """
+        if self._order.kind is Kind.DEPLOY and not is_alone(self._fleet.topology) and not await self._is("ready"):
+            raise DeployError(
+                f"{self._backend} takes no clients: somebody has taken it out",
+                hint=f"tenfold balancer ready {self._backend}, then deploy again",
+            )
         answers = await self._measure()
         good = [seconds for status, seconds, _ in answers if 200 <= status < 400]
         if len(good) == self._settings.gate_requests:

@@ -28,8 +28,9 @@ DELIVER_S = 10.0
 class Reporter:
     """Reports on deploys of one platform; what it cannot write is told, and stops nothing."""
 
-    def __init__(self, topology: Topology, tell: Tell) -> None:
-        self._topology, self._tell = topology, tell
+    def __init__(self, topology: Topology, tell: Tell, deliver_s: float = DELIVER_S) -> None:
+        """deliver_s: how long a receiver of notices may keep the deployer; what is left then stays in the outbox."""
+        self._topology, self._tell, self._deliver_s = topology, tell, deliver_s
         self._var = Path(topology.root) / "var"
 
     async def tell(self, journal: Journal, number: int, left: Left | None = None) -> Path | None:
@@ -72,7 +73,7 @@ class Reporter:
         (self._var / "agent").mkdir(mode=0o700, parents=True, exist_ok=True)
         outbox = Outbox(self._var / "agent" / NAME)
         outbox.put(notice(self._topology, deployed))
-        deliver(outbox, self._topology, DELIVER_S)
+        deliver(outbox, self._topology, self._deliver_s)
 
 
 def as_json(deployed: Deployed, steps: Mapping[str, Entry], left: Left) -> dict[str, Any]:
