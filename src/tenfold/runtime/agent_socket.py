@@ -35,7 +35,11 @@ class Door:
         register: Callable[[Name], int],
         observations: Callable[[Batch], None],
     ) -> None:
-        self._commands, self._register, self._observations = Commands(commands, "agent"), register, observations
+        self._commands, self._register, self._observations = (
+            Commands(commands, "agent", "tenfold logs agent"),
+            register,
+            observations,
+        )
         self._streams: set[Stream] = set()
         self._dropped = 0
 

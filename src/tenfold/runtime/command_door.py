@@ -105,9 +105,9 @@ async def _serve_one(line: socket.socket, serve: Serve) -> None:
 class Commands:
     """Answers commands in order, by the word in "do"."""
 
-    def __init__(self, commands: Mapping[str, Command], who: str) -> None:
-        """`who`: whose commands they are, for messages: "agent", "supervisor"."""
-        self._commands, self._who = dict(commands), who
+    def __init__(self, commands: Mapping[str, Command], who: str, shown: str) -> None:
+        """`who`: whose commands they are, for messages: "agent", "supervisor"; `shown`: what shows its mistakes."""
+        self._commands, self._who, self._shown = dict(commands), who, shown
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Greet, and obey until the other side hangs up."""
@@ -138,7 +138,7 @@ class Commands:
         except Exception as error:
             log.exception("a command failed")
             return _refusal(
-                f"{type(error).__name__} in the {self._who}", f"tenfold logs {self._who} shows where; please report it"
+                f"{type(error).__name__} in the {self._who}", f"{self._shown} shows where; please report it"
             )
 
 

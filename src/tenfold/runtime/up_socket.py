@@ -22,7 +22,9 @@ async def serve(path: Path, supervisor: Supervisor, host: str | None = None) -> 
     restart  {"program", "timeout_s"}, the time for all of it; answers {"pid", "release", "took_s"} once it is well
     """
     asked = _Asked(supervisor, host)
-    door = command_door.Commands({"status": asked.status, "restart": asked.restart}, "supervisor")
+    door = command_door.Commands(
+        {"status": asked.status, "restart": asked.restart}, "supervisor", "what tenfold up printed"
+    )
     server = command_door.listen(path)
     try:
         await command_door.serve_each(server, door.serve, command_door.MOST_COMMANDERS)
