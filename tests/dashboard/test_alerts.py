@@ -369,6 +369,22 @@ def test_hostile_alerts_are_shown_as_text(page: Served, browser: Browser, script
     assert browser.run("return document.querySelectorAll('main img').length") == 0
 
 
+@pytest.mark.parametrize("width", [320, 700, 1280])
+def test_forms_that_are_open_hang_over_no_edge(page: Served, browser: Browser, width: int) -> None:
+    told = alerts(NOW_S)
+    long = {**told.items[0], "summary": "x" * 120, "runbook": "docs/runbooks/" + "y" * 80 + ".md", "target": "z" * 90}
+    page.change(alerts=replace(told, items=[long, *told.items[1:]]))
+    browser.size(width, 900, phone=width < 700)
+    enter(browser, page)
+    browser.run("for (const one of document.querySelectorAll('.alerts details')) one.open = true")
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    cut = """
+      return [...document.querySelectorAll(".alerts p, .alerts input, .alerts button, .alerts summary, .alerts label")]
+        .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 0.5).map(e => e.outerHTML)
+    """
+    assert browser.run(cut) == []
+
+
 def test_a_screen_reader_is_told_what_each_control_does(page: Served, browser: Browser) -> None:
     enter(browser, page)
     browser.click(f'[data-alert="{ID}"] details:nth-of-type(2) summary')

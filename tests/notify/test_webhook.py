@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +48,21 @@ def test_a_receiver_can_verify_who_sent_it_and_when(ca: Ca) -> None:
     told = json.loads(got.body)
     assert told["severity"] == "critical" and told["title"] == "shard_1 is down" and told["platform"] == "ledger"
     assert told["id"] == got.headers["Idempotency-Key"] == notice().identity
+
+
+def test_the_lines_that_the_guide_gives_to_receivers_do_verify(ca: Ca) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "notify.md"
+    (code,) = re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)
+    known: dict[str, Any] = {}
+    exec(code, known)  # noqa: S102  our own guide
+    verify = known["is_from_tenfold"]
+    with receiver(ca.serves()) as there:
+        webhook(there.url(), ca.path).send(notice())
+        webhook(there.url(), ca.path, clock=lambda: time.time() - 400).send(notice())
+    now, old = there.received
+    assert verify(SECRET, now.headers, now.body)
+    assert not verify(SECRET, now.headers, now.body + b" ") and not verify("another key 1234", now.headers, now.body)
+    assert not verify(SECRET, old.headers, old.body)
 
 
 def test_slack_gets_text_in_which_nothing_of_ours_is_a_command(ca: Ca, monkeypatch: pytest.MonkeyPatch) -> None:
