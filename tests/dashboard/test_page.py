@@ -336,9 +336,9 @@ def test_text_stands_out_from_its_ground_in_both_schemes(page: Served, browser: 
     grounds = {
         "card": ("text", "soft", "link", "ok", "warn", "bad"),
         "back": ("text", "soft", "link"),
-        "bad-back": ("text", "soft", "bad"),
-        "warn-back": ("text", "soft", "warn"),
-        "ok-back": ("text", "ok"),
+        "bad-back": ("text", "soft", "bad", "warn"),
+        "warn-back": ("text", "soft", "warn", "bad"),
+        "ok-back": ("text", "ok", "warn", "bad"),
     }
     for ground, inks in grounds.items():
         for ink in inks:
