@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tenfold.cli import ci_place, ci_security
+from tenfold.cli import ci_advisories, ci_place, ci_security
 from tenfold.cli.ci_job import Job
 from tenfold.cli.options import Invocation
+from tenfold.errors import ConfigError, NodeDown
 from tests.pipeline.conftest import Osv
 from tests.pipeline.support import REPOSITORIES, ci
 from tests.support import program
@@ -73,18 +74,17 @@ def test_a_service_that_is_named_and_does_not_answer_is_said(python: Path, monke
     assert "nothing answers at 127.0.0.1:1" in job.findings[0] and "start the service" in job.findings[0]
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "said"),
-    [
-        ("shop/extra.py", '"""Lint."""\n\nimport os\n', "lint (ruff) ended with 1"),
-        ("shop/extra.py", '"""Style."""\n\nX = {  "a":1 }\n', "style (ruff) ended with 1"),
-        ("shop/extra.py", '"""Types."""\n\nX: int = "a"\n', "types (mypy) ended with 1"),
-    ],
-)
-def test_lint_style_and_types_each_fail_the_job_quality(file: str, text: str, said: str, python: Path) -> None:
-    (python / file).write_text(text)
+def test_lint_style_and_types_each_fail_the_job_quality(python: Path) -> None:
+    (python / "shop" / "unused.py").write_text('"""Lint."""\n\nimport os\n')
+    (python / "shop" / "askew.py").write_text('"""Style."""\n\nX = {  "a":1 }\n')
+    (python / "shop" / "typed.py").write_text('"""Types."""\n\nX: int = "a"\n')
     done, _, findings = run(python, "quality")
-    assert done.returncode == 1 and findings.startswith(said) and "\n" not in findings
+    assert done.returncode == 1
+    assert [line.partition(" ended")[0] for line in findings.splitlines()] == [
+        "lint (ruff)",
+        "style (ruff)",
+        "types (mypy)",
+    ]
 
 
 def test_broken_syntax_fails_the_job_quality_of_node_and_php(sample: Callable[[str], Path]) -> None:
@@ -107,11 +107,10 @@ def test_a_tool_that_the_project_wants_and_has_not_fails_the_job_with_the_remedy
     assert done.returncode == 1 and "types: phpstan is not installed (try: add phpstan to what" in findings
 
 
-def security_of(place: Path, *parts: str) -> list[str]:
+def security_of(place: Path, *parts: str, advisories: str | None = None) -> list[str]:
     """What these parts of the job security find in a repository."""
-    job = Job(
-        "security", Invocation(place / "tenfold.toml", quiet=True), place, {"offline_advisories": Path(ADVISORIES)}
-    )
+    options = {"advisories": advisories} if advisories else {"offline_advisories": Path(ADVISORIES)}
+    job = Job("security", Invocation(place / "tenfold.toml", quiet=True), place, options)
     for part in parts:
         getattr(ci_security, f"look_at_{part}")(job, ci_place.repository(place))
     return job.findings
@@ -196,35 +195,39 @@ def test_every_workflow_of_the_repository_is_looked_at(sample: Callable[[str], P
 
 
 def test_a_service_that_cannot_be_asked_is_a_failure_and_never_no_holes(
-    sample: Callable[[str], Path], tools: str, osv: Osv
+    sample: Callable[[str], Path], osv: Osv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ci_advisories, "TRIES", 1)
     place = sample("python")
-    here = {"TENFOLD_CI_TOOLS": tools, "TENFOLD_ADVISORIES": osv.url}
-    assert run(place, "security", **here)[0].returncode == 0
+    assert security_of(place, "dependencies", advisories=osv.url) == []
     osv.broken = True
-    done, _, findings = run(place, "security", **here)
-    assert done.returncode == 1 and "could not be looked up" in findings and "--offline-advisories" in findings
-    refused = run(place, "security", **{**here, "TENFOLD_ADVISORIES": "http://osv.example"})[2]
-    assert "plain addresses are for loopback only" in refused
+    with pytest.raises(NodeDown, match="could not be looked up") as caught:
+        security_of(place, "dependencies", advisories=osv.url)
+    assert "--offline-advisories" in caught.value.hint
+    with pytest.raises(ConfigError, match="plain addresses are for loopback only"):
+        security_of(place, "dependencies", advisories="http://osv.example")
 
 
-def test_an_accepted_advisory_passes_with_its_reason_told_and_without_a_reason_not(
+def test_a_part_that_cannot_be_looked_at_fails_the_job_and_the_others_are_looked_at(
     sample: Callable[[str], Path], tools: str
 ) -> None:
-    place = sample("python")
-    (place / "requirements.txt").write_text("redis==4.5.1\n")
-    (place / ".tenfold-accepted").write_text("# looked at\nTEST-2026-1\n")
-    options = ["--offline-advisories", ADVISORIES]
-    assert run(place, "security", *options, TENFOLD_CI_TOOLS=tools)[0].returncode == 1
-    (place / ".tenfold-accepted").write_text("TEST-2026-1 we use no pipelines\n")
-    done = ci(place, "run", "security", *options, TENFOLD_CI_TOOLS=tools)
-    assert done.returncode == 0 and "accepted: redis 4.5.1" in done.stdout and "we use no pipelines" in done.stdout
+    here = {"TENFOLD_CI_TOOLS": tools, "TENFOLD_ADVISORIES": "http://osv.example"}
+    done = ci(sample("python"), "run", "security", **here)
+    assert done.returncode == 1 and "found: dependencies: --advisories http://osv.example" in done.stderr
+    assert "secrets: looked at" in done.stdout and "workflow: looked at 1 files" in done.stdout
+
+
+def test_an_accepted_advisory_passes_with_its_reason_and_without_one_not(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("redis==4.5.1\n")
+    (tmp_path / ".tenfold-accepted").write_text("# looked at\nTEST-2026-1\n")
+    assert len(security_of(tmp_path, "dependencies")) == 1
+    (tmp_path / ".tenfold-accepted").write_text("TEST-2026-1 we use no pipelines\n")
+    assert security_of(tmp_path, "dependencies") == []
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[1]", "not json", '[{"no": "id"}]'])
 def test_a_list_of_advisories_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     from tenfold.cli.ci_advisories import offline
-    from tenfold.errors import ConfigError
 
     (tmp_path / "list.json").write_text(text)
     with pytest.raises(ConfigError, match="holds no OSV records"):

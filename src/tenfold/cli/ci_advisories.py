@@ -87,6 +87,8 @@ class Service:
                         return found
                     raise ValueError("not an object")
             except (OSError, ValueError) as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()  # it holds the connection
                 permanent = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
                 if permanent or attempt == TRIES:
                     raise NodeDown(

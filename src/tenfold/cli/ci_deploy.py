@@ -94,6 +94,7 @@ def _answer(address: str) -> str:
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
             return str(answer.status)
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
         return str(error.code)
     except (OSError, ValueError) as error:
         return f"nothing ({error})"
