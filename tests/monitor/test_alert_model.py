@@ -15,16 +15,20 @@ from tenfold.topology.operations import Severity
 KEY: Key = ("response_time", "platform")
 START_S = 1_700_000_000.0
 
-values = st.one_of(
-    st.sampled_from([0.0, 1.79, 1.8, 1.81, 2.0, 2.01, 4.49, 4.5, 5.0, 5.01, 9.0]), st.just(float("nan")), st.none()
+# Mostly what can be judged, for runs of it are what matters.
+values = st.sampled_from(
+    [0.0, 1.79, 1.8, 1.81, 2.0, 2.01, 4.49, 4.5, 5.0, 5.01, 9.0, 9.0, 9.0, 9.0, None, float("nan")]
 )
 readings = st.builds(
-    Reading, values, st.sampled_from([None, 0, 3, 19, 20, 500]), trouble=st.sampled_from(["", "", "", "x"])
+    Reading,
+    values,
+    st.sampled_from([None, None, 500, 500, 20, 19, 3, 0]),
+    trouble=st.sampled_from(["", "", "", "", "", "x"]),
 )
 steps = st.tuples(
     st.sampled_from([0.0, 1.0, 7.0, 29.0, 30.0, 31.0, 86_400.0, -3600.0]),
     readings,
-    st.sampled_from(["", "", "", "ack", "restart"]),
+    st.sampled_from(["", "", "", "", "ack", "restart"]),
 )
 rules = st.builds(
     lambda for_s, keep_s, critical: Rule("response_time", "seconds", 2.0, critical, for_s, keep_s, 0.9, min_count=20),
@@ -54,7 +58,7 @@ def test_it_fires_never_before_its_time_ends_once_and_keeps_who_took_it_on(
     rule: Rule, taken: list[tuple[float, Reading, str]]
 ) -> None:
     book, now_s, fired = Book({KEY[0]: rule}, 3), START_S, False
-    above_s = well_s = 0.0  # seconds that were seen so without a break
+    above_s = well_s = -1.0  # seconds that were seen so without a break; -1: it is not so
     seen, acked = False, False  # whether the step before was judged by the same book
     for passed_s, reading, deed in taken:
         now_s += passed_s
@@ -64,8 +68,8 @@ def test_it_fires_never_before_its_time_ends_once_and_keeps_who_took_it_on(
         changes = [change.what for change in book.step(now_s, {KEY: reading})]
         if is_judged(reading):
             value = reading.value or 0.0
-            above_s = above_s + counted_s if value > 2.0 else -1e-9
-            well_s = well_s + counted_s if value < 1.8 else -1e-9
+            above_s = -1.0 if value <= 2.0 else 0.0 if above_s < 0 else above_s + counted_s
+            well_s = -1.0 if value >= 1.8 else 0.0 if well_s < 0 else well_s + counted_s
             seen = True
         else:
             assert changes == [], "silence changes nothing"
@@ -73,11 +77,11 @@ def test_it_fires_never_before_its_time_ends_once_and_keeps_who_took_it_on(
         assert changes.count("fires") + changes.count("over") <= 1
         if "fires" in changes:
             assert not fired and is_judged(reading)
-            assert above_s + 1e-6 >= rule.for_s or rule.for_s == 0
+            assert above_s >= rule.for_s
             fired, acked = True, False
         if "over" in changes:
             assert fired and is_judged(reading) and (reading.value or 0.0) < 1.8
-            assert well_s + 1e-6 >= rule.keep_s
+            assert well_s >= rule.keep_s
             fired, acked = False, False
         alert = book.alert(KEY)
         assert fired == (alert is not None and alert.fires)
@@ -87,7 +91,7 @@ def test_it_fires_never_before_its_time_ends_once_and_keeps_who_took_it_on(
             with suppress(NotifyError):
                 book.ack(id_of(KEY), "ann", "mine", now_s)
                 acked = True
-            assert acked == (acked and fired) and (acked or not fired)
+            assert acked == fired
         if alert is not None and alert.severity is Severity.CRITICAL:
             assert rule.critical is not None
         if value_low(reading) and not fired:
