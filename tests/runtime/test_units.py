@@ -121,6 +121,11 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 def test_what_the_units_start_is_the_platform(fleet: Fleet) -> None:
     # No systemd runs here: the lines of ExecStart are run as it would run them, one by one.
     started: list[subprocess.Popen[bytes]] = []
+    release = fleet.hosts["web_2"].root / "releases/r1"
+    release.mkdir(parents=True)
+    (release / "app.py").write_text((release.parent.parent / "app.py").read_text())
+    (release.parent.parent / "backends").mkdir()
+    (release.parent.parent / "backends/backend_1").symlink_to("../releases/r1")
     try:
         for host in ("web_1", "web_2", "lb"):
             platform = fleet.hosts[host]
@@ -146,6 +151,7 @@ def test_what_the_units_start_is_the_platform(fleet: Fleet) -> None:
                 return False
 
         wait_for(served, "all backends answer through nginx", 30)
+        assert release in [Path(f"/proc/{run.pid}/cwd").resolve() for run in started if run.poll() is None]
         wait_for((lb.root / "var/run/agent.sock").exists, "the agent has loaded", 30)
         status = lb.tenfold("balancer", "down", "backend_1", "--json")
         assert status.returncode == 0, status.stderr
