@@ -36,11 +36,14 @@ class Asking:
         self._line.send(("say", event))
 
 
-def move(file: Path, root: Path, name: str, line: Connection, legs: Any, goal: str, turned: bool) -> None:
+def move(
+    file: Path, root: Path, name: str, line: Connection, legs: Any, goal: str, turned: bool, ahead: float
+) -> None:  # fmt: skip
     """Bring a move nearer to its end: begin it, or take over what is there.
 
     goal    finish, undo, early
     turned  of "early": that it is to end now, however far it is
+    ahead   as in `Limits`
     """
 
     def work() -> None:
@@ -49,7 +52,7 @@ def move(file: Path, root: Path, name: str, line: Connection, legs: Any, goal: s
             may_be_cut("shard_0")
         try:
             asking = Asking(line)
-            mover = Mover(topology, asking, Limits(grace_s=GRACE_S))
+            mover = Mover(topology, asking, Limits(grace_s=GRACE_S, ahead=ahead))
             phase = _moved(file, mover, legs, goal, turned)
             line.send(("ended", phase.value))
         except TenfoldError as error:

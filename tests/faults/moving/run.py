@@ -282,7 +282,7 @@ class Run:
         near, far = FROM_CLEAN.Pipe()
         name = f"mover_{len(self._movers)}"
         fate = self._attempts.pop(0) if self._attempts else None
-        args = (self.site.file, self.root, name, far, self.plan.legs, self.plan.goal, self._turned)
+        args = (self.site.file, self.root, name, far, self.plan.legs, self.plan.goal, self._turned, self.plan.ahead)
         process = self._started(move, args)
         far.close()
         mover = MoverProcess(process, near, name, fate, time.monotonic())

@@ -12,6 +12,7 @@ from contextlib import suppress
 from tenfold.errors import MoveError, NodeDown, NodeError, StatementError, TenfoldError
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves import rows, verify
+from tenfold.sharding.moves.ahead import MOST, Ahead, worthwhile
 from tenfold.sharding.moves.follow import Follower, locking
 from tenfold.sharding.moves.installing import set_fences
 from tenfold.sharding.moves.record import spans
@@ -22,8 +23,8 @@ from tenfold.sharding.ports import Driver
 FENCE = "fence"
 """The purpose of the connection on which a fence is raised: it waits for a lock only briefly."""
 COMPARE_S = 0.02
-"""How long to compare a set of buckets should take: sets are made larger or smaller by it. The rest of a pause is
-commits, which are as many for one bucket as for all."""
+"""How long to drain and compare a set of buckets should take: sets are made larger or smaller by it. The rest of a
+pause is commits, which are as many for one bucket as for all."""
 MOST_BUCKETS = 256
 FEW = 20
 """So many marks may be left when the fence goes up."""
@@ -38,16 +39,23 @@ class Cutover:
         self.work, self.giver, self.taker, self.tables = work, giver, taker, tables
         self._left = sorted(buckets)
         self._follower = Follower(work, giver, taker, tables, buckets)
-        self._size, self._compare_s = 4, 0.0
+        self._size, self._set_s = 4, 0.0
         self._on_mysql = work.shards.dialect is MYSQL
         self._brief: Driver | None = None
+        self.ahead: Ahead | None = None
 
     def run(self) -> None:
         """Give all of them. Raises MoveError where rows stay different, or transactions stay open."""
         settle(self.work, self.giver, self.taker, self._left)
+        # A branch that a restart has left may be older than capture: it would be committed without any mark.
+        if worthwhile(self.work, self.giver, self._left, self.work.limits.ahead) and self._branches() == 0:
+            self.ahead = Ahead(self.work, self._follower)
+            self.ahead.survey()
         while self._left:
             some = self._left[: self._size]
             self._give(some)
+            if self.ahead:
+                self.ahead.forget(some)
             self._left = self._left[len(some) :]
             self._follower.buckets = frozenset(self._left)
 
@@ -75,7 +83,7 @@ class Cutover:
         )
 
     def _adapt(self, count: int) -> None:
-        wished = int(count * COMPARE_S / max(self._compare_s, 0.001))
+        wished = int(count * COMPARE_S / max(self._set_s, 0.001))
         # One slow answer does not make all that follow small, and one quick one does not make them large.
         self._size = max(1, self._size // 2, min(wished, 2 * self._size, MOST_BUCKETS))
 
@@ -83,7 +91,10 @@ class Cutover:
         """Leave little to do under the fence."""
         for _ in range(20):
             if self._follower.round(some)[0] <= FEW:
-                return
+                break
+        if self.ahead:
+            self.ahead.relieve(some, FEW)
+            self.ahead.relieve(self._left, MOST)
 
     def _attempt(self, some: Sequence[int]) -> float:
         """One try, at whose end the set is given or the fence is down → seconds that it was up."""
@@ -93,9 +104,11 @@ class Cutover:
             self._fence_all(some)
             self._refuse_prepared()
             self.work.progress.step("cutover.drain")
+            drained_s = self.work.clock()
             self._drain(some)
             self.work.progress.step("cutover.compare")
             self._compare(some)
+            self._set_s = self.work.clock() - drained_s
             self.work.progress.step("cutover.bump")
             bumped = True  # or so it may be, from here on
             epoch = self.work.books.bump(self.work.move, some, self.giver, self.taker)
@@ -174,15 +187,20 @@ class Cutover:
 
     def _refuse_prepared(self) -> None:
         """A prepared branch holds no lock on the fence, and may yet be committed."""
-        if self._on_mysql:
-            try:
-                found = self.work.shards.rows(self.giver, "XA RECOVER")
-            except (StatementError, NodeError) as error:
-                if isinstance(error, NodeDown):
-                    raise
-                return  # not allowed to ask: the locking reads that follow wait for its rows
-            if found:
-                raise _Busy(f"{len(found)} transactions are prepared on {self.giver}")
+        # Where it may not be asked, the locking reads that follow wait for its rows.
+        if found := self._branches():
+            raise _Busy(f"{found} transactions are prepared on {self.giver}")
+
+    def _branches(self) -> int | None:
+        """How many transactions are prepared on the giver; None where it may not be asked."""
+        if not self._on_mysql:
+            return 0
+        try:
+            return len(self.work.shards.rows(self.giver, "XA RECOVER"))
+        except (StatementError, NodeError) as error:
+            if isinstance(error, NodeDown):
+                raise
+            return None
 
     def _drain(self, some: Sequence[int]) -> None:
         try:
@@ -193,16 +211,18 @@ class Cutover:
             raise _Busy(str(error)) from error
 
     def _compare(self, some: Sequence[int]) -> None:
-        lock, began_s = locking(self.work), self.work.clock()
+        lock = locking(self.work)
         try:
-            differing = verify.equal(
-                self.work.shards, self.work.move.id, self.giver, self.taker, self.tables, some, lock
-            )
+            if self.ahead:
+                differing = self.ahead.differing(some, lock)
+            else:
+                differing = verify.equal(
+                    self.work.shards, self.work.move.id, self.giver, self.taker, self.tables, some, lock
+                )
         except NodeDown:
             raise
         except NodeError as error:
             raise _Busy(str(error)) from error
-        self._compare_s = self.work.clock() - began_s
         if differing:
             raise _Differs(differing)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from tenfold.errors import ConstraintError, MoveError
 from tenfold.sharding.dialects import MYSQL
@@ -27,6 +27,8 @@ class Follower:
     def __init__(self, work: Work, giver: str, taker: str, tables: Sequence[Moved], buckets: Collection[int]) -> None:
         self.work, self.giver, self.taker = work, giver, taker
         self.tables, self.buckets = tables, frozenset(buckets)
+        self.note: Callable[[Moved, Sequence[Mark]], None] | None = None
+        """Is told of marks before any of them is taken away."""
 
     def marks(self, buckets: Collection[int]) -> int:
         """How many marks there are of some of the buckets."""
@@ -78,6 +80,8 @@ class Follower:
             marks: list[Mark] = [(key, int(of), int(version)) for key, of, version in driver.execute(sql, ()).rows]
             if not marks:
                 return carried, stuck
+            if self.note is not None:
+                self.note(table, marks)
             done = self._batch(table, marks, buckets)
             carried, stuck = carried + len(done), stuck + len(marks) - len(done)
             # What stays would be read again and again: the rest waits for the next round.

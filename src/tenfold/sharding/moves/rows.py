@@ -8,6 +8,9 @@ from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves.codec import after, among, digest, joined, key_literals, key_text, row_text, until
 from tenfold.sharding.moves.tables import Moved, dirty_table, keys_table, listed
 
+GROUP = 16
+"""So many buckets have one digest in a chunk: few rows to look at where it differs, and few digests to read."""
+
 
 def boundary(table: Moved, position: Sequence[str], count: int) -> tuple[str, str]:
     """Two SELECTs of primary keys, a literal a column: the last of the next `count` rows, and the last of fewer."""
@@ -18,7 +21,8 @@ def boundary(table: Moved, position: Sequence[str], count: int) -> tuple[str, st
 
 
 def _between(table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int]) -> str:
-    return f"{after(table, position)} AND {until(table, end)} AND {table.within(buckets)}"
+    last = until(table, end) if end else "1 = 1"
+    return f"{after(table, position)} AND {last} AND {table.within(buckets)}"
 
 
 def read_chunk(table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int]) -> str:
@@ -138,6 +142,36 @@ def _of_buckets(move: int, table: Moved, buckets: Collection[int]) -> str:
 def summary(move: int, table: Moved, buckets: Collection[int], lock: str = "") -> str:
     """SELECT of (rows, digest) of all rows of buckets."""
     return f"SELECT COUNT(*), {digest(row_text(table, 't.'), table)} FROM {_of_buckets(move, table, buckets)}{lock}"
+
+
+def _group(table: Moved) -> str:
+    return f"{table.bucket()} {'DIV' if table.dialect is MYSQL else '/'} {GROUP}"
+
+
+def digests(table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int]) -> str:
+    """SELECT of (group of buckets, rows, digest) of the rows after `position` up to `end`, or to the last."""
+    return (
+        f"SELECT {_group(table)}, COUNT(*), {digest(row_text(table), table)} FROM {table.name}"
+        f" WHERE {_between(table, position, end, buckets)} GROUP BY 1"
+    )
+
+
+def digests_of(
+    table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int], groups: Collection[int]
+) -> str:
+    """SELECT of (primary key as literals, bucket, digest) of each of these rows that is of some groups."""
+    some = f"{_group(table)} IN ({listed(groups)})"
+    return f"{_each(table)} WHERE {_between(table, position, end, buckets)} AND {some}"
+
+
+def digests_among(table: Moved, keys: Sequence[str], buckets: Collection[int]) -> str:
+    """SELECT of the same, of the rows with these primary keys."""
+    return f"{_each(table)} WHERE {among(table, table.primary_key, keys)} AND {table.within(buckets)}"
+
+
+def _each(table: Moved) -> str:
+    one = f"MD5({row_text(table)})" if table.dialect is MYSQL else row_text(table)
+    return f"SELECT {key_text(table, table.shape.primary_key)}, {table.bucket()}, {one} FROM {table.name}"
 
 
 def each_digest(move: int, table: Moved, buckets: Collection[int]) -> str:

@@ -33,12 +33,15 @@ class Limits:
     latency_ms  it pauses while a shard takes longer than this for a SELECT of one row
     lag_s       it pauses while a replica is further behind than this
     grace_s     how long statements that run may go on before their connections are ended
+    ahead       from which part of a shard's buckets on their rows are compared before a fence is up, so that behind it
+                only those written since are compared again; above 1: all behind their fence, always
     """
 
     rows_s: float | None = None
     latency_ms: float | None = None
     lag_s: float | None = None
     grace_s: float = 10.0
+    ahead: float = 0.125
 
 
 @dataclass

@@ -63,8 +63,8 @@ class Place:
                 self.site.look(shard, f"DELETE FROM {table}")
 
     def mover(self, progress: Progress | None = None, **more: Any) -> Mover:
-        """One that never waits for long."""
-        settings: dict[str, Any] = {"limits": Limits(grace_s=0.0), "sleep": _briefly} | more
+        """One that never waits for long, and compares ahead however few the buckets are."""
+        settings: dict[str, Any] = {"limits": Limits(grace_s=0.0, ahead=0.0), "sleep": _briefly} | more
         return Mover(self.site.topology(), progress or Silence(), **settings)
 
     def owned(self, shard: str) -> list[int]:
