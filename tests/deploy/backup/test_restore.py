@@ -76,6 +76,18 @@ def test_a_shard_that_is_missing_in_the_file_is_named(vault: Vault, elsewhere: S
         vault.restore(kept, elsewhere.topology())
 
 
+def test_of_a_damaged_backup_no_server_is_emptied(on_servers: Vault) -> None:
+    kept, before = on_servers.create(), on_servers.rows()
+    path = kept.path / "shard_2.sql.gz.age"
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(BackupError, match="damaged"):
+        on_servers.restore(kept)
+    assert on_servers.rows() == before
+    assert not on_servers.site.look("shard_0", "SELECT 1 FROM tf_shard WHERE name = 'restoring'")
+
+
 def interrupted(vault: Vault, kept: Any, target: Site, after: int) -> bool:
     """Whether a restore was killed once it had told of so many things."""
     left = [after]
