@@ -327,3 +327,11 @@ def test_an_outbox_that_cannot_be_written_is_said_with_a_way_out(tmp_path: Path)
     with pytest.raises(NotifyError) as refused:
         Outbox(tmp_path / "file" / "outbox.db").put(notice())
     assert refused.value.retryable and "disk" in refused.value.hint
+
+
+def test_how_a_deploy_ended_is_told_whatever_the_least_severity_of_alerts(ca: Ca, outbox: Outbox) -> None:
+    with receiver(ca.serves(), 200) as there:
+        channel = webhook(there.url(), ca.path)
+        outbox.put(notice("deploy:1", severity=Severity.INFO, source="deploy"), notice("a", severity=Severity.INFO))
+        outbox.assign(takers([channel], Severity.CRITICAL), NOW_S)
+        assert outbox.counts()["waiting"] == 1

@@ -17,6 +17,8 @@ LONGEST_KEY, LONGEST_TITLE, LONGEST_TEXT = 200, 200, 4000
 MOST_FACTS, LONGEST_NAME, LONGEST_FACT = 20, 60, 300
 LONGEST_LINK = 500
 RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+DEPLOYS = "deploy"
+"""The source of what tells how a deploy ended."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]+")
 _UNPAIRED = re.compile("[\ud800-\udfff]")

@@ -18,7 +18,7 @@ from typing import Any
 from tenfold.errors import NotifyError
 from tenfold.notify import outboxfile
 from tenfold.notify.backoff import LONGEST_S
-from tenfold.notify.notice import Notice, bounded, notice_of
+from tenfold.notify.notice import DEPLOYS, Notice, bounded, notice_of
 
 NAME = "outbox.db"
 MOST_WAITING = 10_000
@@ -89,12 +89,16 @@ class Outbox:
         return json.loads(found[0]) if found else None
 
     def assign(self, channels: Mapping[str, frozenset[str]], now_s: float) -> bool:
-        """Put each new notice on the way to the channels that take its severity; tell whether there was one."""
+        """Put each new notice on the way to the channels that take its severity; tell whether there was one.
+
+        How a deploy ended goes to all: it was asked for, and one that nobody is told of looks like none.
+        """
         with self._transaction() as db:
             fresh = db.execute("SELECT id, body FROM notice WHERE assigned = 0 ORDER BY id").fetchall()
             for number, body in fresh:
-                severity = notice_of(body).severity.value
-                takers = [name for name, severities in channels.items() if severity in severities]
+                notice = notice_of(body)
+                always = notice.source == DEPLOYS
+                takers = [name for name, taken in channels.items() if always or notice.severity.value in taken]
                 db.executemany(
                     "INSERT OR IGNORE INTO delivery (notice, channel, since_s, due_s) VALUES (?, ?, ?, 0)",
                     [(number, channel, now_s) for channel in takers],

@@ -121,7 +121,9 @@ class Notify(Section):
     slack: Slack | None = Field(None, description="Slack.")
     email: Email | None = Field(None, description="Mail.")
     webhook: Webhook | None = Field(None, description="A webhook.")
-    min_severity: Severity = Field(Severity.WARNING, description="info | warning | critical: what is told.")
+    min_severity: Severity = Field(
+        Severity.WARNING, description="info | warning | critical: which alerts are told. The end of a deploy always is."
+    )
     group_wait_s: Seconds = Field(30.0, ge=0, le=3600, description="Alerts that begin within it are told as one.")
     repeat_s: Seconds = Field(14_400.0, ge=60, le=604_800, description="What still fires is told again after it.")
     give_up_s: Seconds = Field(
