@@ -171,6 +171,7 @@ LEADING_OUT: list[list[tuple[str, str, bytes | str]]] = [
     [("link", "link", "..")],
     # By its text the second stays inside; by way of the first it does not.
     [("p/q/up", "link", "../.."), ("out", "link", "p/q/up/.."), ("out/file", "file", b"x")],
+    [("p/q/up", "link", "../.."), ("out", "link", "p/q/up/..")],
     [("hard", "hard", "/etc/passwd")],
     [("pipe", "pipe", b"")],
     [("device", "device", b"")],
@@ -203,6 +204,19 @@ def test_half_an_archive_is_no_release(there: Any) -> None:
         assert not (path / "releases" / whole.release).exists()
     made_on(topology, whole)
     assert is_complete(str(path / "releases" / whole.release))
+
+
+def test_a_line_cut_between_two_files_is_not_the_end_of_the_archive(tmp_path: Path) -> None:
+    whole = archive(("first", "file", b"1"), ("second", "file", b"2"))
+    with tarfile.open(fileobj=io.BytesIO(whole)) as opened:
+        cut = opened.getmember("second").offset
+    release = "20270115T080000Z-0123456789ab"
+    order = {"do": "unpack", "path": str(tmp_path), "release": release, "size": whole.nbytes}
+    ran = subprocess.run(
+        [sys.executable, "-I", onrelease.__file__, json.dumps(order)], input=whole[:cut], capture_output=True
+    )
+    assert ran.returncode == 3 and "the line was cut" in json.loads(ran.stdout)["refused"]
+    assert not (tmp_path / "releases" / release).exists()
 
 
 # --- installing and building
