@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tenfold.errors import TenfoldError
 from tenfold.hosts.agent_link import AgentLink
 from tests.runtime.platforms import Platform, stop
@@ -56,6 +58,15 @@ def test_the_block_shows_the_pages_link_and_status_gives_another(platform: Platf
     assert str(told["pid"]) in row and "up" in row
     assert stop(run) == 0
     assert platform.remains() == []
+
+
+@pytest.mark.skipif("TENFOLD_DRILLS" not in os.environ, reason="it waits for ten seconds; `make drills` does")
+def test_after_a_set_up_that_takes_long_the_pages_link_is_shown_all_the_same(platform: Platform) -> None:
+    platform.write(app='setup = "{python} -c \\"import time; time.sleep(10.5)\\""')
+    run = platform.up()
+    assert "page      http://" in platform.said()
+    assert "not come up" not in platform.complained()
+    assert stop(run) == 0
 
 
 def test_without_its_agent_the_platform_is_up_all_the_same(platform: Platform, tmp_path: Path) -> None:

@@ -146,12 +146,15 @@ class Start:
     async def _page(self, begun_s: float) -> str | None:
         """The link to the agent's page, which a platform can do without."""
         deadline_s = begun_s + PAGE_S
-        while not self.supervisor.has_failed("agent") and time.monotonic() < deadline_s:
+        while not self.supervisor.has_failed("agent"):
             about = agent_state.read(self.place.agent_state)
             # One that a killed agent has left tells of a page that is gone.
             if about and about.pid == self.supervisor.pid("agent"):
                 self.voice.step("agent", f"{programs.NOWHERE.host}:{about.port}", time.monotonic() - begun_s)
                 return about.link
+            # Asked once at least: the app's set-up may have taken longer than the agent is waited for.
+            if time.monotonic() >= deadline_s:
+                break
             await asyncio.sleep(0.02)
         self.voice.warn("the agent has not come up, so nothing is watched; tenfold logs agent")
         return None
