@@ -16,7 +16,7 @@ import pytest
 import trustme
 from cryptography import x509
 
-from tenfold.monitor.collect import certificates
+from tenfold.hosts import certificates
 from tenfold.monitor.collect.certificates import Certificates
 from tenfold.monitor.collect.disks import Disks
 from tenfold.monitor.collect.machine import Certificate

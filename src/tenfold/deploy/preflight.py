@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.deploy import onfitness
-from tenfold.deploy.certificates import days_left
 from tenfold.deploy.fitness import Finding, Needs, judged, of_backup, of_certificate
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.installs import asked_for
@@ -20,9 +19,12 @@ from tenfold.deploy.order import Kind, Order
 from tenfold.deploy.plan import LOCAL, Item, app_hosts, balancer_host, every_host
 from tenfold.deploy.source import Source
 from tenfold.errors import DeployError, HostError, TenfoldError
+from tenfold.hosts.certificates import end_of
 from tenfold.topology.commands import arguments
+from tenfold.topology.monitoring import server_of
 
 MEASURE_S = 60.0
+DAY_S = 86_400.0
 _SCRIPT = Path(onfitness.__file__).read_text(encoding="utf-8")
 BackupAge = Callable[[], float | None]
 """Seconds since the data of the last verified backup; None: there is none."""
@@ -106,8 +108,16 @@ class Inspection:
         topology, name = self._fleet.topology, balancer_host(self._fleet.topology)
         wanted, limit = topology.monitor.certificates, topology.monitor.certificate_days[1]
         host, path, now_s = self._fleet.host(name), self._fleet.path(name), time.time()
-        told = await asyncio.gather(*(days_left(host, path, one, now_s) for one in wanted))
-        return [of_certificate(one, days, limit, why) for one, (days, why) in zip(wanted, told, strict=True)]
+
+        async def looked(one: str) -> Finding:
+            file = one if one.startswith("/") else f"{path}/{one}"
+            try:
+                end_s, why = await end_of(server_of(one), lambda: host.read(file))
+            except HostError as error:
+                end_s, why = None, str(error)
+            return of_certificate(one, None if end_s is None else (end_s - now_s) / DAY_S, limit, why)
+
+        return list(await asyncio.gather(*(looked(one) for one in wanted)))
 
 
 class Preflight:

@@ -21,8 +21,7 @@ from tenfold.balancer.render import ACCESS_LOG, ACCESS_LOG_COLUMNS
 from tenfold.balancer.upstreams import backend_address, backend_name
 from tenfold.dashboard import inputs as page
 from tenfold.dashboard.view import view
-from tenfold.monitor.collect.certificates import TIMEOUT_S as CERTIFICATE_S
-from tenfold.monitor.collect.certificates import Certificates
+from tenfold.monitor.collect.certificates import ROUND_S, Certificates
 from tenfold.monitor.collect.disks import Disks
 from tenfold.monitor.collect.health import Health
 from tenfold.monitor.collect.host import HostFigures
@@ -208,7 +207,7 @@ class Agent:
                     certificates.collect,
                     self._saw("certificates"),
                     interval_s=agent_readings.CERTIFICATES_S,
-                    timeout_s=2 * CERTIFICATE_S,
+                    timeout_s=ROUND_S,
                 )
             )
         return found
