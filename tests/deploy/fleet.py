@@ -250,12 +250,13 @@ def _get(port: int, path: str) -> Any:
 class Clients:
     """Keep-alive clients from addresses of their own: pages and orders, without a pause longer than the limits ask."""
 
-    def __init__(self, fleet: Fleet, count: int = 6) -> None:
+    def __init__(self, fleet: Fleet, count: int = 6, page: str = "/") -> None:
+        """page: what is asked between the orders."""
         self.failed: list[str] = []
         self.sent: list[str] = []
         self.releases: Counter[str] = Counter()
         self.requests = 0
-        self._fleet, self._over = fleet, threading.Event()
+        self._fleet, self._page, self._over = fleet, page, threading.Event()
         self._turn = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(count)]
 
@@ -288,7 +289,7 @@ class Clients:
                     body = json.dumps({"user": number * 1000 + nth, "key": key})
                     line.request("POST", "/orders", body, headers)
                 else:
-                    line.request("GET", f"/?{nth}", headers=headers)
+                    line.request("GET", f"{self._page}?{nth}", headers=headers)
                 answer = line.getresponse()
                 told = answer.read()
                 self._saw(answer, told, post)

@@ -65,6 +65,8 @@ async def answer(scope: Event, receive: Callable[[], Awaitable[Event]]) -> tuple
         return 500, "through a proxy it fails"
     if MODE == "slow":
         await asyncio.to_thread(time.sleep, 0.6)
+    if path == "/long":  # longer than a backend that is told to end has left
+        await asyncio.sleep(6)
     if path == "/orders" and scope["method"] == "POST":
         body = b""
         while True:

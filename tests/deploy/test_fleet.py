@@ -139,6 +139,7 @@ def test_wherever_a_deployer_is_killed_the_fleet_is_back_on_one_good_release(sho
     shop.repository.git("reset", "-q", "--hard", "HEAD~1" if last["state"] != "good" else "HEAD")
 
 
+@drill
 def test_an_interrupted_deploy_takes_itself_back(shop: Fleet) -> None:
     (before,) = set(shop.links())
     shop.repository.commit("good")
@@ -206,6 +207,7 @@ def test_a_roll_back_goes_to_the_release_before_and_forward_again_by_name(shop: 
     assert second != first
 
 
+@drill
 def test_two_deploys_at_once_are_one(shop: Fleet) -> None:
     shop.repository.commit("good")
     process = shop.begin("deploy", "--json")
@@ -253,6 +255,7 @@ def test_a_host_that_is_away_stops_a_deploy_before_it_changes_anything(shop: Fle
     assert shop.links() == before
 
 
+@drill
 def test_a_host_with_another_key_is_not_believed(shop: Fleet) -> None:
     machine, before = shop.machines[1], shop.links()
     known = (shop.root / "deployer/known_hosts").read_text()
@@ -352,3 +355,15 @@ def test_a_backend_that_somebody_has_taken_out_is_not_put_in_by_a_deploy(shop: F
     assert "backend_2 takes no clients: somebody has taken it out" in done.stderr
     assert shop.links() == before
     assert shop.deploys()[0]["state"] == "refused"
+
+
+@drill
+def test_what_is_under_way_on_a_backend_is_answered_before_it_ends(shop: Fleet) -> None:
+    shop.repository.commit("good")
+    with Clients(shop) as clients, Clients(shop, count=9, page="/long") as patient:
+        time.sleep(3)
+        done = shop.tenfold("deploy")
+        assert done.returncode == 0, done.stdout + done.stderr
+    clients.check()
+    assert not patient.failed, patient.failed[:3]
+    assert patient.requests > 9
