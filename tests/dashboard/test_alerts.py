@@ -317,7 +317,7 @@ def test_without_scripts_the_same_is_done_by_plain_forms(page: Served, browser: 
     page.refusal = NotifyError("it is over", hint="look again")
     browser.open(f"{page.url}/alerts?id={quote(ID)}")
     browser.click('[action="/alerts/ack"] button')
-    assert "it is over Try: look again" in browser.text("main")
+    wait_for(lambda: "it is over Try: look again" in browser.text("main"), "it says why not")
     browser.click("main a")
     assert browser.address == page.url + "/#alerts"
     browser.open(f"{page.url}/alerts?id=gone")

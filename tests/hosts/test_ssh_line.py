@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -97,7 +98,7 @@ def test_a_deployer_that_is_killed_leaves_nothing_running(own: Own, where: str) 
             "asyncio.run(host.run(command, timeout_s=100))\n"
         )
         given = [where, machine.user, str(machine.port), str(keyring.key), str(keyring.known_hosts)]
-        with subprocess.Popen(["python", "-c", program, *given, *command]) as deployer:
+        with subprocess.Popen([sys.executable, "-c", program, *given, *command]) as deployer:
             wait_for(lambda: len(left()) == 2, "it runs", 30)
             deployer.kill()
         wait_for(lambda: not left(), "nobody waits for it, so it has ended")
