@@ -215,9 +215,7 @@ class Supervisor:
                 if living.done():
                     living.result()
             finally:
-                living.cancel()
-                asked.cancel()
-                await asyncio.gather(living, asked, return_exceptions=True)
+                await _ended({living, asked})
             self._voice.event(f"{child.program.name} is restarted, as it was asked for", bad=False)
             self._change(child, "restart")
             await self._end(child)
@@ -314,9 +312,7 @@ class Supervisor:
         for child in self._children.values():
             child.asked.clear()
             child.tell("is being stopped with the platform")
-        for task in self._keepers:
-            task.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await _ended(set(self._keepers))
         self._keepers.clear()
         for stage in stop_order([child.program for child in self._children.values()]):
             children = [self._children[program.name] for program in stage]
@@ -383,3 +379,13 @@ class Supervisor:
             socket=program.socket,
             release=program.release.id if program.release else None,
         )
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: once is not enough, as wait_for of Python 3.11 swallows a cancellation that
+    comes when what it waits for has just come."""
+    while waiting := {task for task in tasks if not task.done()}:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=0.2)
+    await asyncio.gather(*tasks, return_exceptions=True)
