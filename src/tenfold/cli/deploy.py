@@ -181,7 +181,7 @@ def _list(run: Invocation) -> int:
     rows += [
         (str(d["deploy"]), _time(d["began_s"]), d["kind"], d["release"], d["state"], d["who"]) for d in deploys[:30]
     ]
-    for line in table(rows):
+    for line in table(rows, figures=len(rows[0])):
         run.say(line)
     return 0
 

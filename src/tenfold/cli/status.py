@@ -57,12 +57,12 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines with the cells below each other: text to the left, figures (from the third column on) to the right."""
+def table(rows: list[tuple[str, ...]], figures: int = 2) -> list[str]:
+    """Lines with the cells below each other: text to the left, figures (from the column `figures` on) to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
+            cell.ljust(width) if column < figures else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
