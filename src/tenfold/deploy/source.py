@@ -94,9 +94,7 @@ def _fetched(address: str, place: Path) -> Git:
 def _commit(git: Git, ref: str) -> str:
     if not ref or ref.startswith("-") or len(ref) > LONGEST_REF or any(ord(c) < 33 or ord(c) == 127 for c in ref):
         raise DeployError(f"{ref[:LONGEST_REF]!r} is no ref", hint="write a branch, a tag or a commit")
-    code, found, said = git.run(
-        "rev-parse", "--verify", "--end-of-options", ref + "^{commit}", well=(0, 1, 128)
-    )
+    code, found, said = git.run("rev-parse", "--verify", "--end-of-options", ref + "^{commit}", well=(0, 1, 128))
     if "is ambiguous" in said:
         raise DeployError(
             f"{ref} is a branch and a tag, or the beginning of several commits",
