@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import conftest as cli
+from tests.cli.conftest import Command as Command
+from tests.cli.conftest import tenfold as tenfold
 from tests.mariadb import Server, fresh_databases
 from tests.sharding.engine.sites import MARIADB_SCHEMA, SCHEMA, Site, mariadb_site
 
@@ -85,6 +86,3 @@ def four(filled_site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
 def four_files(on_files: Site) -> Iterator[Site]:
     with widened(on_files) as site:
         yield site
-
-
-Command, tenfold = cli.Command, cli.tenfold
