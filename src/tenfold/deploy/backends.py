@@ -13,8 +13,7 @@ from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.gates import Answer
 from tenfold.deploy.order import Kind, Order
 from tenfold.deploy.plan import LOCAL, Item, gate_path, is_alone
-from tenfold.errors import DeployError, GateError, HostError, TenfoldError
-from tenfold.topology.model import Topology
+from tenfold.errors import DeployError, GateError, TenfoldError
 
 ASK_S, PAUSE_S = 5.0, 0.2
 POLL_S = 0.1
@@ -53,7 +52,7 @@ class BackendStep:
         address = backend_address(self._fleet.topology, self._position)
         host, _, port = address.rpartition(":")
         # As the balancer asks: what fails only behind it is to fail here, before a client meets it.
-        headers = gates.as_proxied(domain_of(self._fleet.topology, address), "127.0.0.1")
+        headers = gates.as_proxied(gates.domain_of(self._fleet.topology, address), "127.0.0.1")
         answers = await self._fleet.do(
             self._place, "ask", host=host.strip("[]"), port=int(port), target=path, headers=headers, count=count,
             passes=passes, within_s=within_s, each_s=ASK_S, pause_s=PAUSE_S, well=[200, *well],
@@ -112,13 +111,7 @@ class BackendStep:
         return await self._ask(app.health, 10_000, app.start_timeout_s, passes=passes)
 
     def _see(self) -> str:
-        return f"tenfold logs {self._backend}"
-
-
-def domain_of(topology: Topology, address: str) -> str:
-    """The name by which clients ask; the address where the platform answers to any."""
-    domains = topology.platform.domains
-    return domains[0].replace("*", "www") if domains else address
+        return self._fleet.keeper.logs(self._position)
 
 
 class Baseline(BackendStep):
@@ -237,20 +230,13 @@ class Restart(BackendStep):
 
 async def restart(fleet: Fleet, host: str, position: int, release: str | None) -> float:
     """Have a backend run the release of its link → seconds. Raises GateError where that does not come up."""
-    limit_s = fleet.topology.app.start_timeout_s
-    command = {"do": "restart", "program": backend_name(position), "timeout_s": limit_s + 10.0}
-    try:
-        told = await fleet.supervisor(host, command, limit_s + 20.0)
-    except HostError:
-        raise
-    except TenfoldError as error:
-        raise GateError(str(error), hint=error.hint or f"tenfold logs {backend_name(position)}") from None
-    if told["release"] != release:
+    told = await fleet.keeper.restart(host, position)
+    if told.release != release:
         raise GateError(
-            f"{backend_name(position)} runs {told['release']} after its restart, not {release}",
+            f"{backend_name(position)} runs {told.release} after its restart, not {release}",
             hint="somebody else has changed its link: see `tenfold deploy --list`",
         )
-    return float(told["took_s"])
+    return told.took_s
 
 
 class Health(BackendStep):

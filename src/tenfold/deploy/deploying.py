@@ -21,7 +21,6 @@ from tenfold.deploy.run import Runner, Tell
 from tenfold.deploy.source import Source, resolve
 from tenfold.errors import DeployError, GateError, TenfoldError
 from tenfold.topology.model import Topology
-from tenfold.topology.operations import Keeper
 
 Confirm = Callable[[Sequence[str]], bool]
 """Is shown the plan; whether to go ahead."""
@@ -200,19 +199,13 @@ def _too_old(release: str, missing: Sequence[str]) -> DeployError:
 
 async def _is_cold(fleet: Fleet) -> bool:
     """Whether nothing runs yet. Raises DeployError where some hosts run, and others do not."""
-    if fleet.topology.deploy.keeper is Keeper.SYSTEMD:
-        raise DeployError(
-            'deploy.keeper = "systemd": deploys restart backends through `tenfold up` only, as yet',
-            hint="run `tenfold up` on the hosts (a unit may start it), and take deploy.keeper out of tenfold.toml",
-        )
     names = every_host(fleet.topology)
-    up = await asyncio.gather(*(fleet.is_up(name) for name in names))
+    up = await asyncio.gather(*(fleet.keeper.is_up(name) for name in names))
     away = [name for name, runs in zip(names, up, strict=True) if not runs]
     if away and any(up):
         raise DeployError(
-            f"`tenfold up` does not run on {', '.join(away)}",
-            hint="start it there: "
-            + "; ".join(f"tenfold up --env {fleet.topology.environment} --host {n}" for n in away),
+            f"the platform does not run on {', '.join(away)}",
+            hint="start it there: " + "; ".join(fleet.keeper.start(name) for name in away),
         )
     return bool(away)
 
@@ -302,14 +295,14 @@ async def _carry_out(work: Desk, order: Order, make: Making, confirm: Confirm) -
     report = await work.reporter.tell(work.journal, number)
     fresh = next(one for one in (await work.history()).deploys if one.id == number)
     verb = "deployed" if order.kind is Kind.DEPLOY else "rolled back to"
-    more = f"; start it: {_start(work.topology)}" if order.cold else ""
+    more = f"; start it: {_start(work.fleet)}" if order.cold else ""
     return Outcome(f"{verb} {order.release}{more}", fresh, report)
 
 
-def _start(topology: Topology) -> str:
-    if balancer_host(topology) == LOCAL:
+def _start(fleet: Fleet) -> str:
+    if balancer_host(fleet.topology) == LOCAL:
         return "tenfold up"
-    return "tenfold up --env {} --host NAME on {}".format(topology.environment, ", ".join(every_host(topology)))
+    return "; ".join(fleet.keeper.start(name) for name in every_host(fleet.topology))
 
 
 async def _failed(

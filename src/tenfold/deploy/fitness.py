@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenfold.deploy.unit_states import MISSING
+
 MOST_SKEW_S = 5.0
 FILES = 4096
 """Descriptors that an app with its connections, or a small nginx, may need."""
@@ -36,6 +38,8 @@ class Needs:
     programs  that must be there, with what asks for them
     runs      whether the supervisor must answer
     version   of Tenfold; "": not compared
+    start     the command that starts what keeps the programs there
+    rights    the line for sudoers that lets the account restart them; "": it needs none
     """
 
     path: str
@@ -45,13 +49,16 @@ class Needs:
     programs: Mapping[str, str] = field(default_factory=dict)
     runs: bool = True
     version: str = ""
+    start: str = "tenfold up"
+    rights: str = ""
 
 
 def judged(host: str, seen: Mapping[str, Any], needs: Needs) -> Iterator[Finding]:
     """Everything that was measured on one host, with a verdict each.
 
     seen  what onfitness.py found: free_bytes, free_inodes (None: not counted there), memory_bytes, files, missing,
-          writable ("" or why not), skew_s, version (None: not found), programs (None: no supervisor)
+          writable ("" or why not), skew_s, version (None: not found), programs (None: no supervisor),
+          rights ("" or why units may not be restarted; read where needs.rights asks)
     """
     disk = max(needs.disk_mb * MIB, int(3 * needs.release_mb * MIB))
     yield Finding(
@@ -102,21 +109,28 @@ def _running(host: str, seen: Mapping[str, Any], needs: Needs) -> Iterator[Findi
     programs: Sequence[Mapping[str, Any]] | None = seen["programs"]
     if programs is None:
         yield Finding(
-            host, "supervisor", False, "does not answer", "runs", f"`tenfold up` on {host}; tenfold logs says why not"
+            host, "supervisor", False, "does not answer", "runs", f"on {host}: {needs.start}; its logs say why not"
         )
         return
     ill = [one for one in programs if one["state"] != "up"]
     told = ", ".join(f"{one['name']} is {one['state']}" for one in ill) or f"{len(programs)} programs are up"
     # A backend that is down may be what this deploy is to mend.
-    well = all(one["kind"] == "backend" for one in ill)
+    well = all(one["kind"] == "backend" and one["state"] != MISSING for one in ill)
     yield Finding(
         host,
         "services",
         well,
         told,
         "balancer and agent up",
-        f"see `tenfold logs` on {host}; tenfold up starts it anew",
+        f"see the logs on {host}; {needs.start} starts it anew"
+        + ("; `tenfold units` writes units" if MISSING in {one["state"] for one in ill} else ""),
     )
+    if needs.rights:
+        yield Finding(
+            host, "rights", not seen["rights"], seen["rights"] or "may restart the units",
+            "may restart the units",
+            f"on {host}, in /etc/sudoers.d/tenfold: {needs.rights}",
+        )  # fmt: skip
 
 
 def of_backup(age_s: float | None, limit_h: float | None) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tenfold.balancer.upstreams import backend_name
 from tenfold.deploy import onhost
+from tenfold.deploy.keepers import keeper
 from tenfold.deploy.plan import LOCAL, app_hosts, balancer_host, every_host
 from tenfold.errors import DeployError, GateError, HostError, TenfoldError
 from tenfold.hosts.connect import connect
@@ -49,6 +50,7 @@ class Fleet:
     def __init__(self, topology: Topology, fence: int = 0) -> None:
         """fence: of the lock that this process holds; 0: of one that only looks."""
         self.topology, self.fence = topology, fence
+        self.keeper = keeper(self)
         self._hosts: dict[str, Host] = {}
 
     def host(self, name: str) -> Host:
@@ -66,12 +68,12 @@ class Fleet:
         await asyncio.gather(*(host.close() for host in self._hosts.values()), return_exceptions=True)
         self._hosts.clear()
 
-    async def do(self, name: str, what: str, **order: Any) -> Any:
-        """Run a piece of onhost.py on a host, → its answer. Raises HostError."""
+    async def do(self, name: str, what: str, *, script: bytes = _SCRIPT, **order: Any) -> Any:
+        """Run a piece of onhost.py, or of another script, on a host → its answer. Raises HostError."""
         python = sys.executable if name == LOCAL else "python3"
         text = json.dumps({"do": what, "path": self.path(name), "fence": self.fence, **order})
         ran = await self.host(name).run(
-            [python, "-I", "-", text], input=_SCRIPT, timeout_s=SCRIPT_S + float(order.get("within_s", 0))
+            [python, "-I", "-", text], input=script, timeout_s=SCRIPT_S + float(order.get("within_s", 0))
         )
         try:
             if ran.code == 0:
@@ -118,21 +120,6 @@ class Fleet:
         ordered = {backend_name(p): links[backend_name(p)] for p in range(len(self.topology.app.backends))}
         return Standing(ordered, {name: one["releases"] for name, one in told.items()})
 
-    async def is_up(self, name: str) -> bool:
-        """Whether the supervisor of a host answers. Raises HostError where the host itself does not."""
-        there = await self.host(name).run(["test", "-S", f"{self.path(name)}/var/run/up.sock"])
-        if there.code != 0:
-            return False
-        try:
-            await self.host(name).ask(f"{self.path(name)}/var/run/up.sock", {"do": "status"})
-        except HostError:
-            return False
-        return True
-
-    async def supervisor(self, name: str, command: Mapping[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
-        """What the supervisor of a host answers. Raises HostError, TenfoldError."""
-        return await self.host(name).ask(f"{self.path(name)}/var/run/up.sock", command, timeout_s)
-
     async def agent(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """What the balancer's agent answers; while it is away its supervisor brings it back."""
         name, until_s = balancer_host(self.topology), time.monotonic() + AWAY_S
@@ -145,9 +132,8 @@ class Fleet:
             await asyncio.sleep(AGAIN_S)
 
     async def program(self, position: int) -> dict[str, Any] | None:
-        """What the supervisor says of a backend; None where it does not keep it."""
-        name = self.topology.backend_host(position) or LOCAL
-        told = await self.supervisor(name, {"do": "status"})
+        """What is said of a backend by what keeps it; None where it does not keep it."""
+        told = await self.keeper.status(self.topology.backend_host(position) or LOCAL)
         return next((dict(one) for one in told["programs"] if one["name"] == backend_name(position)), None)
 
 

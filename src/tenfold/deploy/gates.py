@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tenfold.topology.model import Topology
+
 Answer = tuple[int, float, str]
 """(status or 0, seconds, what went wrong)"""
 
@@ -22,6 +24,12 @@ def as_proxied(domain: str, address: str) -> dict[str, str]:
 def plain(domain: str) -> dict[str, str]:
     """Headers of a request as anybody sends it."""
     return {"Host": domain, "User-Agent": "tenfold-deploy", "Accept": "*/*", "Connection": "close"}
+
+
+def domain_of(topology: Topology, address: str) -> str:
+    """The name by which clients ask; the address where the platform answers to any."""
+    domains = topology.platform.domains
+    return domains[0].replace("*", "www") if domains else address
 
 
 @dataclass(frozen=True, slots=True)

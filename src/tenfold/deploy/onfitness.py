@@ -57,10 +57,9 @@ def writable(path: str) -> str:
     return ""
 
 
-def version(pid: Optional[int]) -> Optional[str]:
-    """Tenfold's version: of the one that runs, else of the one on PATH."""
-    python = None
-    if pid:
+def version(pid: Optional[int], python: Optional[str]) -> Optional[str]:
+    """Tenfold's version: of the Python that is named, else of the one that runs, else of the one on PATH."""
+    if pid and not python:
         try:
             with open("/proc/%d/cmdline" % pid, "rb") as file:
                 python = os.fsdecode(file.read().split(b"\0")[0])
@@ -100,7 +99,7 @@ def main() -> None:
                 "files": files(order["pid"]),
                 "writable": why,
                 "missing": [name for name in order["programs"] if not shutil.which(name)],
-                "version": version(order["pid"]),
+                "version": version(order["pid"], order.get("python")),
                 "time_s": time.time(),
             }
         )

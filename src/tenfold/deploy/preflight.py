@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tenfold.deploy import onfitness
 from tenfold.deploy.fitness import Finding, Needs, judged, of_backup, of_certificate
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.installs import asked_for
+from tenfold.deploy.keepers import Right
 from tenfold.deploy.order import Kind, Order
 from tenfold.deploy.plan import LOCAL, Item, app_hosts, balancer_host, every_host
 from tenfold.deploy.source import Source
@@ -57,12 +59,15 @@ class Inspection:
 
     async def _host(self, name: str) -> list[Finding]:
         try:
-            running = await self._supervisor(name)
-            needs = self._needs(name)
+            running, right = await self._kept(name)
+            needs = replace(self._needs(name), rights=right.line if right else "")
             before_s = time.time()
             python = sys.executable if name == LOCAL else "python3"
-            pid = running["pid"] if running else None
-            order = {"path": needs.path, "programs": list(needs.programs), "pid": pid}
+            told = running or {}
+            order = {
+                "path": needs.path, "programs": list(needs.programs), "pid": told.get("pid"),
+                "python": told.get("python"),
+            }  # fmt: skip
             ran = await self._fleet.host(name).run(
                 [python, "-I", "-c", _SCRIPT, json.dumps(order)], timeout_s=MEASURE_S
             )
@@ -75,16 +80,17 @@ class Inspection:
             return [Finding(name, "host", False, str(error), "answers", getattr(error, "hint", ""))]
         # Somewhere between question and answer: what lies within that is no skew.
         skew_s = min(0.0, seen["time_s"] - before_s) or max(0.0, seen["time_s"] - after_s)
-        return list(judged(name, {**seen, "skew_s": skew_s, "programs": running and running["programs"]}, needs))
+        found = {"skew_s": skew_s, "programs": told.get("programs"), "rights": right.refused if right else ""}
+        return list(judged(name, {**seen, **found}, needs))
 
-    async def _supervisor(self, name: str) -> dict[str, Any] | None:
+    async def _kept(self, name: str) -> tuple[dict[str, Any] | None, Right | None]:
         if self._order.cold:
-            return None
+            return None, None
         try:
-            return await self._fleet.supervisor(name, {"do": "status"})
+            return await self._fleet.keeper.status(name), await self._fleet.keeper.right(name)
         except TenfoldError:
             # A host that cannot be reached at all is told by what comes next.
-            return None
+            return None, None
 
     def _needs(self, name: str) -> Needs:
         serves = name in app_hosts(self._fleet.topology)
@@ -92,6 +98,7 @@ class Inspection:
         return Needs(
             self._fleet.path(name), self._settings.min_disk_mb, self._settings.min_memory_mb, size_mb,
             self._programs() if serves else {}, runs=not self._order.cold, version=version("tenfold"),
+            start=self._fleet.keeper.start(name),
         )  # fmt: skip
 
     def _programs(self) -> dict[str, str]:
@@ -136,7 +143,7 @@ class Preflight:
         findings, took_s = await self._inspection.findings()
         wrong = [one for one in findings if not one.well]
         if self._order.kind is Kind.ROLLBACK:
-            wrong = [one for one in wrong if one.what in ("host", "python3", "supervisor")]
+            wrong = [one for one in wrong if one.what in ("host", "python3", "supervisor", "rights")]
         if wrong:
             raise DeployError(
                 "not fit for a deploy:\n" + "\n".join(f"  {one.line()}" for one in wrong),

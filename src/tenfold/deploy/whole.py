@@ -11,7 +11,6 @@ from redis.exceptions import RedisError
 
 from tenfold.balancer.upstreams import backend_name
 from tenfold.deploy import gates
-from tenfold.deploy.backends import domain_of
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.migrate import Migrating
 from tenfold.deploy.migrations import File
@@ -117,7 +116,7 @@ class Verify(WholeStep):
     """The final verification: what a client gets, and that every backend runs the release and takes clients."""
 
     async def apply(self) -> None:
-        """Ask through the balancer; ask every supervisor, and the agent."""
+        """Ask through the balancer; ask what keeps the backends, and the agent."""
         await self._every_backend()
         topology = self._fleet.topology
         host, port = listen_address(topology.balancer.listen)
@@ -125,7 +124,7 @@ class Verify(WholeStep):
         path = gate_path(topology)
         answers = await self._fleet.do(
             balancer_host(topology), "ask", host=host, port=port, target=path,
-            headers=gates.plain(domain_of(topology, f"{host}:{port}")), count=REQUESTS, passes=0,
+            headers=gates.plain(gates.domain_of(topology, f"{host}:{port}")), count=REQUESTS, passes=0,
             within_s=REQUESTS * 5.0, each_s=5.0, pause_s=0.0, well=list(range(200, 400)),
         )  # fmt: skip
         asked = [(int(status), float(seconds), str(wrong)) for status, seconds, wrong in answers]
@@ -146,8 +145,8 @@ class Verify(WholeStep):
             name = backend_name(position)
             one = await self._fleet.program(position)
             if one is None or one["state"] != "up" or one["release"] != self._order.release:
-                state = f"is {one['state']} with {one['release']}" if one else "is not kept by its supervisor"
-                raise GateError(f"final verification: {name} {state}", hint=f"tenfold logs {name}")
+                state = f"is {one['state']} with {one['release']}" if one else "is not kept by anything"
+                raise GateError(f"final verification: {name} {state}", hint=self._fleet.keeper.logs(position))
             if wanted.get(name) != "ready":
                 raise DeployError(
                     f"final verification: {name} is {wanted.get(name)}, told so by somebody else",
