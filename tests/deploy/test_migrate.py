@@ -36,7 +36,8 @@ import sys
 from tenfold.topology.load import load
 from tenfold.deploy.migrate import Migrating
 from tenfold.deploy.migrations import File
-Migrating(load(sys.argv[1])).run(File(sys.argv[2], sys.argv[3]))
+from tenfold.deploy.claim import By
+Migrating(load(sys.argv[1]), By("r1", int(sys.argv[4]))).run(File(sys.argv[2], sys.argv[3]))
 """
 
 
@@ -103,7 +104,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(migrating: Migrating, shar
     # The second shard does not let the UPDATE by: somebody holds the row, or the file.
     with shards.transaction("shard_1", "holder", token=False) as holder:
         holder.execute("UPDATE users SET email = 'c@d' WHERE id = 1", ())
-        process = subprocess.Popen([sys.executable, "-c", RUN, str(shop.file), NICK.name, NICK.text])
+        process = subprocess.Popen([sys.executable, "-c", RUN, str(shop.file), NICK.name, NICK.text, "0"])
 
         def first_is_done() -> bool:
             line = migrating.ledgers(migrating.ground())["shard_0"].get(NICK.name)

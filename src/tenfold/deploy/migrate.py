@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tenfold.deploy.claim import By, Claim, lock_name, refuse_active
 from tenfold.deploy.migrations import File, Ground, Present, Statement, statements
-from tenfold.errors import DeployError, MoveError, NodeDown, NodeError, StatementError, TenfoldError
+from tenfold.errors import DeployError, NodeDown, NodeError, StatementError, TenfoldError
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.engine.initialise import initialise
 from tenfold.sharding.engine.mysql import MysqlDriver
@@ -63,12 +64,13 @@ Ledger = Mapping[str, Line]
 
 
 class Migrating:
-    """The files of one release on the shards of one platform. now: Unix time, for the ledgers."""
+    """The files of one release on the shards of one platform. by: who runs them; now: Unix time, for the ledgers."""
 
-    def __init__(self, topology: Topology, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, topology: Topology, by: By | None = None, now: Callable[[], float] = time.time) -> None:
         self.topology, self._now = topology, now
         self._shards = Shards(topology)
         self._catalog = topology.catalog_shard
+        self._claim = Claim(self._shards, self._catalog, by or By())
 
     def close(self) -> None:
         """Close what was opened."""
@@ -140,12 +142,7 @@ class Migrating:
 
     def no_move(self) -> None:
         """Raises MoveError while rows move: their copies would lack what the migration changes."""
-        rows = self._shards.rows(self._catalog, ACTIVE)
-        if rows:
-            raise MoveError(
-                f"move {rows[0][0]} is {rows[0][1]}: migrations wait until it has ended",
-                hint="end it first: `tenfold shard status` says how",
-            )
+        refuse_active(self._shards.rows(self._catalog, ACTIVE))
 
     # --- what is done ---
 
@@ -153,9 +150,9 @@ class Migrating:
         """Run what is left to do of one file on every shard, → what was done.
 
         Raises DeployError for what a shard refuses, NodeError, MoveError; whatever is done stays done, and the next
-        call goes on behind it.
+        call goes on behind it. No move begins from now on until `end`.
         """
-        self.no_move()
+        self._claim.take()
         ground = self.ground()
         steps = statements(file, ground)
         self._prepare(file, ground)
@@ -169,8 +166,13 @@ class Migrating:
 
     def enter_tables(self) -> str:
         """Enter new tables into the catalog, as `tenfold up` does."""
+        self._claim.take()
         initialise(self.topology)
         return "the catalog knows every table of the file"
+
+    def end(self) -> None:
+        """Let moves begin again, once what a deployer before still ran was ended. Raises Replaced, NodeError."""
+        self._claim.give_back()
 
     def _prepare(self, file: File, ground: Ground) -> None:
         """Every shard has a line of the file before any shard runs it: so one without lines is one that joined later,
@@ -206,6 +208,7 @@ class Migrating:
             whole = self._shards.dialect is not MYSQL
             if whole:
                 driver.begin()
+            self._claim.check()
             sql = "SELECT sha256, prefix, state, position, doing FROM tf_migration WHERE name = ?"
             digest, prefix, state, position, doing = driver.execute(sql, (file.name,)).rows[0]
             if state == "done":
@@ -272,7 +275,7 @@ class Migrating:
             driver = MysqlDriver(replace(options, statement_s=max(options.statement_s, STATEMENT_S)))
         try:
             if self._shards.dialect is MYSQL:
-                name = "tf_migrate_" + hashlib.sha256(database.shards[shard].url.encode()).hexdigest()[:24]
+                name = lock_name(database.shards[shard].url)
                 if driver.execute(f"SELECT GET_LOCK('{name}', {LOCK_S})", ()).rows[0][0] != 1:
                     raise NodeError(
                         f"another process runs a migration on {shard}, or its last statement has not ended there yet",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
 from tenfold.balancer.upstreams import backend_name
 from tenfold.deploy import gates
+from tenfold.deploy.claim import By
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.migrate import Migrating
 from tenfold.deploy.migrations import File
@@ -19,6 +20,7 @@ from tenfold.deploy.plan import Item, balancer_host, gate_path
 from tenfold.errors import DeployError, GateError
 from tenfold.topology.addresses import listen_address
 
+T = TypeVar("T")
 REQUESTS = 10
 """Through the balancer; fewer than any burst of the shipped limits."""
 CACHE_S, BATCH = 5.0, 500
@@ -39,34 +41,44 @@ class WholeStep:
         """Nothing is to be taken back."""
 
 
-class Migrate(WholeStep):
-    """Runs one file on the shards. It is not taken back: it only adds, and the release before goes on with it."""
+class Migrations(WholeStep):
+    """A step of the migrations. From the first to the last no move begins; whoever takes one back lets them again."""
+
+    async def undo(self) -> None:
+        """What it did stays: it only adds, and the release before goes on with it."""
+        await self._with(Migrating.end)
+
+    async def _with(self, act: Callable[[Migrating], T]) -> T:
+        migrating = Migrating(self._fleet.topology, By(self._order.release, self._fleet.fence))
+        try:
+            return await _to_its_end(lambda: act(migrating))
+        finally:
+            migrating.close()
+
+
+class Migrate(Migrations):
+    """Runs one file on the shards."""
 
     files: Mapping[str, File]
     """Set by whoever has read them; those who only undo need none."""
 
     async def apply(self) -> None:
         """Run what is left to do of it."""
-        migrating = Migrating(self._fleet.topology)
-        try:
-            self.told = await _to_its_end(lambda: migrating.run(self.files[self._item.about]))
-        finally:
-            migrating.close()
+        self.told = await self._with(lambda migrating: migrating.run(self.files[self._item.about]))
+        if (self._item.about,) == self._order.contracts[-1:]:
+            await self._with(Migrating.end)
 
 
-class Tables(WholeStep):
+class Tables(Migrations):
     """Enters new tables into the catalog."""
 
     async def apply(self) -> None:
         """As `tenfold up` does it."""
-        migrating = Migrating(self._fleet.topology)
-        try:
-            self.told = await _to_its_end(migrating.enter_tables)
-        finally:
-            migrating.close()
+        self.told = await self._with(Migrating.enter_tables)
+        await self._with(Migrating.end)
 
 
-async def _to_its_end(act: Callable[[], str]) -> str:
+async def _to_its_end(act: Callable[[], T]) -> T:
     """Run it in a thread, and wait for its end even when we are cancelled: a statement cannot be called back, and
     whoever undoes must not meet it."""
     work = asyncio.ensure_future(asyncio.to_thread(act))

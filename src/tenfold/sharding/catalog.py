@@ -127,6 +127,10 @@ MOVER = "mover"
 """Name of the row of tf_shard that holds the token of the last mover; see moves/token.py."""
 RESTORING = "restoring"
 """Name of the row of tf_shard that is there from before a backup is restored until all shards have all of it."""
+MIGRATING = "migrating"
+"""Name of the setting that is there while a deploy's migrations run: "FENCE RELEASE". Whoever writes it, or announces a
+move, holds the row of the version and looks for the other."""
+MIGRATES = f"SELECT value FROM tf_catalog WHERE name = '{MIGRATING}'"  # noqa: S608  a constant
 _START = "run `tenfold shard init` (`tenfold up` does it)"
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tenfold.errors import MoveError, NodeDown, StatementError
-from tenfold.sharding.catalog import VERSION
+from tenfold.sharding.catalog import MIGRATES, VERSION
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.moves.connections import Shards, taken_over
@@ -57,8 +57,15 @@ class Books:
         return float(self.shards.rows(self.catalog, "SELECT value FROM tf_catalog WHERE name = 'lease_s'")[0][0])
 
     def announce(self, legs: Sequence[Leg], detail: dict[str, Any]) -> Move:
-        """Record a new move. Raises MoveError while another is not done."""
+        """Record a new move. Raises MoveError while another is not done, or migrations run (retryable)."""
         with self.changing() as driver:
+            rows = driver.execute(MIGRATES, ()).rows
+            if rows:
+                raise MoveError(
+                    f"the deploy of {str(rows[0][0]).partition(' ')[2]} runs its migrations: no move begins meanwhile",
+                    hint="wait for its end; where its deployer is dead, `tenfold rollback --unfinished`",
+                    retryable=True,
+                )
             rows = driver.execute(ACTIVE, ()).rows
             if rows:
                 raise MoveError(
