@@ -61,6 +61,7 @@ def test_a_first_deploy_with_a_migration_fails_no_request(shop: Fleet) -> None:
     assert first["release"] in trail
 
 
+@drill
 def test_a_commit_that_runs_already_is_not_deployed_again(shop: Fleet) -> None:
     shop.repository.git("reset", "-q", "--hard", shop.deploys()[0]["commit"])
     done = shop.tenfold("deploy")
@@ -81,7 +82,7 @@ GATES = {
 }
 
 
-@pytest.mark.parametrize("mode", [mode if mode == "slow" else pytest.param(mode, marks=drill) for mode in GATES])
+@pytest.mark.parametrize("mode", [mode if mode == "dead" else pytest.param(mode, marks=drill) for mode in GATES])
 def test_what_does_not_come_through_a_gate_is_taken_back_from_the_whole_fleet(shop: Fleet, mode: str) -> None:
     (before,) = set(shop.links())
     wrong = {"0002_wrong.sql": "ALTER TABLE orders ADD COLUMN a TEXT;\nUPDATE orders SET b = 1;\n"}
@@ -188,6 +189,7 @@ def test_a_deployer_that_was_stopped_for_too_long_changes_nothing_when_it_wakes_
     shop.repository.git("reset", "-q", "--hard", "HEAD~1")
 
 
+@drill
 def test_a_roll_back_goes_to_the_release_before_and_forward_again_by_name(shop: Fleet) -> None:
     (first,) = set(shop.links())
     shop.repository.commit("good")

@@ -58,6 +58,8 @@ LIMITS = '[balancer.limits]\ngeneral = { rate = "9999r/s", burst = 9999 }\n'
 LONG_S = 40.0
 NOW_S = 1_700_000_000.0
 
+drill = pytest.mark.skipif(os.environ.get("TENFOLD_DRILLS") != "1", reason="takes long: make drills")
+
 
 class Watch:
     """What an agent says of its alerts, and what it tells."""
@@ -158,6 +160,7 @@ def test_a_backend_that_answers_500_alerts_once_and_is_over_when_it_is_mended(si
     assert begun["severity"] == "critical" and "of the requests" in begun["title"]
 
 
+@drill
 def test_a_slow_route_alerts_once_and_is_over_when_it_is_quick_again(site: Platform, watch: Watch) -> None:
     ask_many(site, 60, "/slow?3", at_once=60)
     wait_for(lambda: watch.firing("response_time:platform"), "it fires", LONG_S)
@@ -181,6 +184,7 @@ def test_a_shard_whose_file_is_gone_alerts_once_and_is_over_when_it_is_back(site
     assert begun["severity"] == over["severity"] == "critical"
 
 
+@drill
 def test_a_log_that_is_taken_away_from_nginx_alerts_as_a_silent_source(site: Platform, watch: Watch) -> None:
     log = site.root / "var/log/nginx-access.tsv"
     assert log.exists()
@@ -219,6 +223,7 @@ def test_alerts_are_in_the_view_and_in_what_is_kept(alone: LoneAgent) -> None:
     wait_for(lambda: alone.kept(series) == 1, "it is kept", LONG_S)
 
 
+@drill
 def test_few_bad_requests_alert_nothing_and_explain_says_so(alone: LoneAgent) -> None:
     alone.write(*[log_line(alone.ports[0], 500) for _ in range(4)])
     watch = Watch(alone.root)
@@ -323,6 +328,7 @@ def test_what_cannot_be_put_on_the_trail_is_not_done(alone: LoneAgent) -> None:
         trail.rmdir()
 
 
+@drill
 def test_an_agent_that_is_killed_goes_on_with_what_fires_and_who_took_it_on(tmp_path: Path) -> None:
     agent = LoneAgent(tmp_path / "site", more=SHORT)
     try:
@@ -356,7 +362,7 @@ def test_an_agent_that_is_killed_goes_on_with_what_fires_and_who_took_it_on(tmp_
         agent.close()
 
 
-@pytest.mark.skipif(os.environ.get("TENFOLD_DRILLS") != "1", reason="with make drills: it stops a server twice")
+@drill
 @pytest.mark.parametrize("how", ["stop", "pause"])
 def test_a_server_that_is_stopped_or_hangs_alerts_once_and_is_over(
     tmp_path: Path, mariadb_pattern: Path, how: str

@@ -32,6 +32,8 @@ from tests.support import wait_for
 
 QUICK = Policy(hold_s=4.0, settle_s=0.5, verify_s=0.5, open_s=60.0, budget=1, pause_s=0.2, jitter=0.1)
 
+drill = pytest.mark.skipif(os.environ.get("TENFOLD_DRILLS") != "1", reason="takes a minute; make drills")
+
 
 def is_past(moment_s: float) -> bool:
     return time.monotonic() > moment_s
@@ -95,6 +97,7 @@ def test_a_backend_that_hangs_is_restarted_once_and_a_cure_is_noted(two: Platfor
     assert watch.outbox.counts()["unassigned"] == 0
 
 
+@drill
 def test_dry_run_does_nothing_and_calls_a_person_once_though_the_agent_is_started_anew(two: Platform) -> None:
     watch = Watch(two, "dry-run")
     hung = two.pid("backend_1")
@@ -111,6 +114,7 @@ def test_dry_run_does_nothing_and_calls_a_person_once_though_the_agent_is_starte
     assert watch.outbox.counts()["unassigned"] == 2
 
 
+@drill
 def test_nothing_is_done_where_it_is_meant_or_not_known_or_has_another_cause(two: Platform) -> None:
     taken_out, unseen, shard_down = Watch(two, wanted={"backend_1": Wanted.DRAIN}), Watch(two), Watch(two)
     unseen.seen = False
@@ -135,7 +139,7 @@ def test_nothing_is_done_where_it_is_meant_or_not_known_or_has_another_cause(two
     assert set(both.did()) == {"remedy.none"} and runs(hung)
 
 
-@pytest.mark.skipif(os.environ.get("TENFOLD_DRILLS") != "1", reason="takes a minute; make drills")
+@drill
 def test_the_agent_itself_restarts_a_backend_that_hangs(two_backends: Platform) -> None:
     platform = two_backends
     platform.up()
