@@ -106,19 +106,22 @@ class Cache(WholeStep):
         password = cache.password.get_secret_value() if cache.password else None
         more: dict[str, Any] = {"password": password} if password else {}
         client = redis.asyncio.Redis.from_url(cache.url, socket_timeout=CACHE_S, socket_connect_timeout=CACHE_S, **more)
-        count = 0
+        left, count = list(self._fleet.topology.deploy.clear_cache), 0
         try:
-            for pattern in self._fleet.topology.deploy.clear_cache:
+            while left:
                 batch: list[bytes] = []
-                async for key in client.scan_iter(match=pattern, count=BATCH):
+                async for key in client.scan_iter(match=left[0], count=BATCH):
                     batch.append(key)
                     if len(batch) == BATCH:
                         count += await client.unlink(*batch)
                         batch.clear()
                 if batch:
                     count += await client.unlink(*batch)
+                left.pop(0)
         except (RedisError, OSError) as error:
-            return f"NOT cleared beyond {count} keys: Redis does not answer ({type(error).__name__})"
+            # Only its kind: a server's own words may quote what it was sent.
+            kind = type(error).__name__
+            return f"NOT cleared: {', '.join(left)} ({kind} of Redis; {count} keys were): clear them by hand"
         finally:
             await client.aclose()
         return f"{count} keys cleared"
