@@ -62,7 +62,7 @@ def test_a_release_that_does_not_start_is_taken_back(shop: Kept, mode: str, said
         assert f"every backend runs again what it ran before: {before}" in done.stderr
         shop.is_whole(before)
         assert shop.deploys()[0]["state"] == "undone"
-        assert [shop.unit(position, "NRestarts") for position in (0, 1)] == ["0"] * 2
+        assert [shop.unit(position, "ActiveState") for position in (0, 1)] == ["active"] * 2
     finally:
         shop.repository.git("reset", "-q", "--hard", "HEAD~1")
 
@@ -100,9 +100,8 @@ def test_a_roll_back_goes_to_the_release_before(shop: Kept) -> None:
     shop.repository.git("reset", "-q", "--hard", "HEAD~1")
 
 
-def test_a_backend_that_runs_something_else_than_its_link_is_seen(shop: Kept) -> None:
-    # Its unit was stopped by hand: the deploy brings it up again.
-    shop.manager.say("stop", "tenfold-shop-backend_1.service")
+def test_a_backend_that_was_stopped_by_hand_is_brought_up_again(shop: Kept) -> None:
+    shop.manager.say("stop", "tenfold-shop-backend_0.service")
     (before,) = set(shop.links())
     shop.repository.commit("good")
     done = shop.tenfold("deploy")
@@ -112,7 +111,7 @@ def test_a_backend_that_runs_something_else_than_its_link_is_seen(shop: Kept) ->
     shop.is_whole(after)
 
 
-def test_a_host_without_its_units_stops_a_deploy_before_anything_is_changed(shop: Kept) -> None:
+def test_a_host_that_runs_nothing_stops_a_deploy_before_anything_is_changed(shop: Kept) -> None:
     (before,) = set(shop.links())
     unit = shop.manager.units / "tenfold-shop-backend_1.service"
     text = unit.read_text()

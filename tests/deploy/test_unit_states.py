@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ NOWHERE = "MainPID=0\nNRestarts=0\nLoadState=not-found\nActiveState=inactive\nSu
     ("text", "unit", "is_kept", "has_ended"),
     [
         (RUNS, Unit("up", 799, 0, "/opt/my python/bin/python3"), True, False),
-        (RUNS.replace("NRestarts=0", "NRestarts=1"), Unit("up", 799, 1, "/opt/my python/bin/python3"), True, True),
+        (RUNS.replace("NRestarts=0", "NRestarts=1"), Unit("up", 799, 1, "/opt/my python/bin/python3"), True, False),
         (WAITS, Unit("backing off", None, 3), True, True),
         (WAITS.replace("auto-restart", "auto-restart-queued"), Unit("backing off", None, 3), True, True),
         (WAITS.replace("auto-restart", "start").replace("=3", "=0"), Unit("starting"), True, False),
@@ -153,3 +154,34 @@ def test_a_line_of_the_journal_shows_no_secret_and_no_control_characters() -> No
     made = topology("systemd")
     app = made.app.model_copy(update={"environment": {"A": SecretStr("s3cret"), "B": SecretStr("s3cret-long")}})
     assert blotted("key=s3cret-long s3cret", made.model_copy(update={"app": app})) == "key=*** ***"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="needs another account")
+@pytest.mark.parametrize(
+    ("complaint", "code", "right"), [("", 0, False), ("sudo: a password is required", 1, True), (None, 127, True)]
+)
+def test_an_account_that_is_not_root_restarts_by_sudo_and_nothing_else(
+    complaint: str | None, code: int, right: bool
+) -> None:
+    # sudo itself is not to be had here: this one notes what it was asked for.
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o777)
+        if complaint is not None:
+            sudo = Path(place, "sudo")
+            sudo.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" > {place}/asked\necho "{complaint}" >&2\nexit {code}\n')
+            sudo.chmod(0o755)
+        order = {"do": "restart", "unit": "a.service", "user": False, "within_s": 10}
+        for what in (order, {**order, "do": "rights", "units": ["a.service"]}):
+            done = subprocess.run(
+                ["/usr/bin/python3", "-I", "-", json.dumps(what)], input=SCRIPT, capture_output=True, check=True,
+                user=65534, group=65534, extra_groups=[], cwd="/", env={"PATH": place},
+            )  # fmt: skip
+            told = json.loads(done.stdout)
+            if what is order:
+                assert (told["by"], told["code"]) == ("sudo", code)
+                assert is_no_right(told["by"], told["code"], told["said"]) is right
+                wanted = "-n systemctl restart a.service\n"
+            else:
+                assert told["refused"] == (["a.service"] if code else [])
+                wanted = "-n -l systemctl restart a.service\n"
+            assert complaint is None or Path(place, "asked").read_text() == wanted

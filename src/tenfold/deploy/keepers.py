@@ -212,16 +212,18 @@ class Systemd:
         told = await self._do(host, "restart", unit=self._unit(name), user=user, within_s=END_S)
         if told["code"]:
             raise await self._refused(host, position, user, told)
-        limit_s, answers = self._topology.app.start_timeout_s, list[gates.Answer]()
+        limit_s, answers, first = self._topology.app.start_timeout_s, list[gates.Answer](), None
         until_s = time.monotonic() + limit_s
         while (left_s := until_s - time.monotonic()) > 0:
-            answers = await self._ask(host, position, min(ASK_S, left_s)) or answers
             unit, release = (await self._show(host, [name]))[1][name]
-            if unit.has_ended:
+            first = first or unit.pid
+            # Another process: the one that was started has ended meanwhile, and systemd has started the next one.
+            if unit.has_ended or unit.pid != first:
                 raise await self._ended(host, position, user, told, f"ended while starting (it is {unit.state})")
-            # Whatever answers is this one: what ran before has ended, and this one has not.
-            if answers and answers[-1][0] == 200 and unit.pid:
+            # What has answered is this one: what ran before had ended by then, and this one has not.
+            if answers and answers[-1][0] == 200:
                 return Restarted(release, time.monotonic() - began_s)
+            answers = await self._ask(host, position, min(ASK_S, left_s)) or answers
         why = f"was not well at {self._topology.app.health} within {limit_s:g} s ({gates.last(answers)})"
         raise await self._ended(host, position, user, told, why)
 

@@ -22,7 +22,7 @@ class Unit:
 
     state     "up" (it runs; whether it answers well is not systemd's to know), "starting", "backing off", "stopping",
               "failed", "stopped", or MISSING
-    restarts  how often systemd has started it again by itself since somebody started it
+    restarts  how often systemd has started it again by itself; a restart by hand need not set it back
     program   path of what it starts; None: not said
     """
 
@@ -39,7 +39,7 @@ class Unit:
     @property
     def has_ended(self) -> bool:
         """Whether what somebody has just started did not stay."""
-        return self.restarts > 0 or self.state not in (UP, "starting")
+        return self.state not in (UP, "starting")
 
 
 def parsed(text: str) -> Unit:
