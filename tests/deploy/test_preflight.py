@@ -128,9 +128,23 @@ Look = Callable[..., tuple[list[Finding], str]]
 
 
 def look(
-    topology: Topology, kind: Kind = Kind.DEPLOY, cold: bool = False, age_s: float | None = None, served: bool = True
+    topology: Topology,
+    kind: Kind = Kind.DEPLOY,
+    cold: bool = False,
+    age_s: float | None = None,
+    served: bool = True,
+    file: bytes | None = b"",
 ) -> tuple[list[Finding], str]:
-    """(every finding, what the step of the first host told). Raises what the step raises."""
+    """(every finding, what the step of the first host told). Raises what the step raises.
+
+    file  tenfold.toml of the host; b"": the deployer's; None: it has none
+    """
+
+    place = Path(topology.hosts["web_1"].path)
+    if place.is_dir():
+        (place / "tenfold.toml").unlink(missing_ok=True)
+        if file is not None:
+            (place / "tenfold.toml").write_bytes(file or Path(topology.file).read_bytes())
 
     async def inspect() -> tuple[list[Finding], str]:
         fleet = Fleet(topology)
@@ -156,11 +170,11 @@ def test_a_host_that_is_fit_says_what_was_measured(machines: Machines, tmp_path:
     topology = Repository(tmp_path / "shop").on(keyring, machine, min_disk_mb=1)
     found, told = look(topology)
     assert all(one.well for one in found)
-    assert {"free disk", "free memory", "open files", "directory", "clock", "Tenfold", "services"} <= {
+    assert {"free disk", "free memory", "open files", "directory", "clock", "Tenfold", "services", "tenfold.toml"} <= {
         one.what for one in found
     }
     assert f"Tenfold {version('tenfold')}" in told and "1 programs are up" in told and "looked at in" in told
-    assert sorted(one.name for one in machine.path.iterdir()) == ["var"], "nothing is left behind"
+    assert sorted(one.name for one in machine.path.iterdir()) == ["tenfold.toml", "var"], "nothing is left behind"
 
 
 def test_everything_that_is_wrong_is_told_at_once(machines: Machines, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from tenfold.deploy.installs import asked_for
 from tenfold.deploy.keepers import Right
 from tenfold.deploy.order import Kind, Order
 from tenfold.deploy.plan import LOCAL, Item, app_hosts, balancer_host, every_host
+from tenfold.deploy.samefile import meaning, of_file
 from tenfold.deploy.source import Source
 from tenfold.errors import DeployError, HostError, TenfoldError
 from tenfold.hosts.certificates import end_of
@@ -27,6 +28,7 @@ from tenfold.topology.monitoring import server_of
 
 MEASURE_S = 60.0
 DAY_S = 86_400.0
+FILE = "tenfold.toml"
 _SCRIPT = Path(onfitness.__file__).read_text(encoding="utf-8")
 BackupAge = Callable[[], float | None]
 """Seconds since the data of the last verified backup; None: there is none."""
@@ -49,8 +51,11 @@ class Inspection:
 
     async def _looked(self) -> tuple[list[Finding], float]:
         began_s = time.monotonic()
-        of_hosts = await asyncio.gather(*(self._host(name) for name in every_host(self._fleet.topology)))
+        names = every_host(self._fleet.topology)
+        of_hosts = await asyncio.gather(*(self._host(name) for name in names))
         found = [finding for findings in of_hosts for finding in findings]
+        away = {finding.host for finding in found if finding.what == "host"}
+        found += await self._files([name for name in names if name not in away and name != LOCAL])
         found += await self._certificates()
         limit_h = self._settings.backup_age_h
         if limit_h is not None and self._order.kind is Kind.DEPLOY:
@@ -110,6 +115,23 @@ class Inspection:
         words = arguments(self._settings.install)
         # What lies in the release itself, or is the Python of either, is there once it is unpacked.
         return {words[0]: "deploy.install"} if words and "/" not in words[0] and "{" not in words[0] else {}
+
+    async def _files(self, names: Sequence[str]) -> list[Finding]:
+        """Whether tenfold.toml of hosts is the one that this deploy goes by."""
+        ours = meaning(await asyncio.to_thread(Path(self._fleet.topology.file).read_bytes)) if names else {}
+        if ours is None:
+            raise DeployError("tenfold.toml has been changed since it was read", hint="tenfold check")
+
+        async def looked(name: str) -> Finding:
+            path = f"{self._fleet.path(name)}/{FILE}"
+            try:
+                return of_file(
+                    name, path, self._fleet.keeper.start(name), ours, await self._fleet.host(name).read(path)
+                )
+            except HostError as error:
+                return Finding(name, FILE, False, str(error), "the deployer's", error.hint)
+
+        return list(await asyncio.gather(*(looked(name) for name in names)))
 
     async def _certificates(self) -> list[Finding]:
         topology, name = self._fleet.topology, balancer_host(self._fleet.topology)
