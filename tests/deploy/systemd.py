@@ -24,21 +24,16 @@ from tests.support import program, wait_for
 
 BOOTED = Path("/run/systemd/system")
 """What systemctl takes as the sign that systemd runs."""
-MANAGER = Path("/lib/systemd/systemd")
-# Where tests run, no mount namespaces may be made; what needs none stays as it is in the units.
+MANAGER, JOURNALD = Path("/lib/systemd/systemd"), Path("/lib/systemd/systemd-journald")
+JOURNAL = (Path("/run/systemd/journal"), Path("/run/log/journal"))
+"""Where journald listens, and what it writes before /var is there."""
+# The platforms lie below /tmp or /dev/shm, their shards beside them; and a container may not mount over /proc.
 DROP_IN = """[Service]
-ProtectSystem=no
-ProtectHome=no
 PrivateTmp=no
 PrivateDevices=no
-ProtectClock=no
-ProtectControlGroups=no
 ProtectKernelLogs=no
-ProtectKernelModules=no
 ProtectKernelTunables=no
-ReadWritePaths=
-StandardOutput=append:{root}/units.out
-StandardError=append:{root}/units.out
+ReadWritePaths={root}
 """
 
 
@@ -46,7 +41,7 @@ class Manager:
     """systemd --user, with a runtime directory and units of its own."""
 
     def __init__(self, root: Path) -> None:
-        """root: what the units write below."""
+        """root: where its units and its log lie."""
         self.runtime = Path(tempfile.mkdtemp(prefix="sd"))  # short: sockets lie in it
         self.runtime.chmod(0o700)
         self.units = root / "units"
@@ -127,12 +122,36 @@ class Kept(Fleet):
 
 
 @contextmanager
+def journal() -> Iterator[None]:
+    """The machine's journal, in memory, where none runs; gone afterwards."""
+    if any(path.exists() for path in JOURNAL):
+        yield
+        return
+    process = subprocess.Popen(
+        [str(JOURNALD)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_the_tests,
+    )  # fmt: skip
+    try:
+        wait_for((JOURNAL[0] / "stdout").exists, "journald listens", 30)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+        for path in JOURNAL:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
 def kept(root: Path, count: int) -> Iterator[Kept]:
     """A fleet of `count` hosts that systemd keeps; it has no release yet."""
     with ExitStack() as stack:
         if not BOOTED.exists():
             BOOTED.mkdir(parents=True)
             stack.callback(BOOTED.rmdir)
+        sandbox = BOOTED.with_name("unit-root")
+        if not sandbox.exists():
+            stack.callback(shutil.rmtree, sandbox, ignore_errors=True)
+        stack.enter_context(journal())
         manager = Manager(root)
         stack.callback(manager.stop)
         keyring, machines = Keyring(root / "deployer"), []

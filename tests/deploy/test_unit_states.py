@@ -52,7 +52,13 @@ NOWHERE = "MainPID=0\nNRestarts=0\nLoadState=not-found\nActiveState=inactive\nSu
 )
 def test_a_unit_is_read_from_what_systemctl_shows(text: str, unit: Unit, is_kept: bool, has_ended: bool) -> None:
     assert parsed(text) == unit
-    assert (parsed(text).is_kept, parsed(text).has_ended) == (is_kept, has_ended)
+    assert (parsed(text).is_kept, parsed(text).has_ended(None)) == (is_kept, has_ended)
+
+
+def test_what_runs_in_another_process_than_was_started_has_ended_meanwhile() -> None:
+    assert not parsed(RUNS).has_ended(799)
+    assert parsed(RUNS).has_ended(798)
+    assert parsed(RUNS.replace("MainPID=799", "MainPID=0")).has_ended(799)
 
 
 @pytest.mark.parametrize(

@@ -216,10 +216,9 @@ class Systemd:
         until_s = time.monotonic() + limit_s
         while (left_s := until_s - time.monotonic()) > 0:
             unit, release = (await self._show(host, [name]))[1][name]
-            first = first or unit.pid
-            # Another process: the one that was started has ended meanwhile, and systemd has started the next one.
-            if unit.has_ended or unit.pid != first:
+            if unit.has_ended(first):
                 raise await self._ended(host, position, user, told, f"ended while starting (it is {unit.state})")
+            first = unit.pid
             # What has answered is this one: what ran before had ended by then, and this one has not.
             if answers and answers[-1][0] == 200:
                 return Restarted(release, time.monotonic() - began_s)

@@ -103,11 +103,12 @@ def rights(order: Order) -> Order:
 
 
 def lines(order: Order) -> list[str]:
-    """What a unit has written last, where this account may read it; without what systemd says about it."""
-    words = ["journalctl"] + (["--user"] if order["user"] else [])
-    words += ["--unit=" + order["unit"], "--since=@%d" % int(order["since_s"]), "-n", "20", "-o", "cat", "-q"]
+    """What a unit has written last, and systemd about it, where this account may read the journal."""
+    # Which of the two fields of the journal a unit of the account's own gets depends on its control group.
+    words = ["journalctl", "--unit=" + order["unit"]] + (["--user-unit=" + order["unit"]] if order["user"] else [])
+    words += ["--since=@%d" % int(order["since_s"]), "-n", "20", "-o", "cat", "-q"]
     code, out, _ = run([*words, "--no-pager"], SHOW_S)
-    return [line[:500] for line in out.splitlines() if line.strip() and not line.startswith("-- ")] if not code else []
+    return [line[:500] for line in out.splitlines() if line.strip()] if not code else []
 
 
 def main() -> None:

@@ -36,10 +36,12 @@ class Unit:
         """Whether somebody has started it and nobody has stopped it: it runs, or systemd starts it again."""
         return self.state not in (MISSING, "stopped", "failed")
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether what somebody has just started did not stay."""
-        return self.state not in (UP, "starting")
+    def has_ended(self, first: int | None) -> bool:
+        """Whether what somebody has just started did not stay. first: the pid that was seen first since; None: none.
+
+        Another process than that is one that systemd has started after it.
+        """
+        return self.state not in (UP, "starting") or (first is not None and self.pid != first)
 
 
 def parsed(text: str) -> Unit:
