@@ -238,7 +238,7 @@ class Systemd:
 
     async def _refused(self, host: str, position: int, user: bool, told: dict[str, Any]) -> TenfoldError:
         """What is raised where systemctl did not restart the unit."""
-        if not is_no_right(told["by"], told["code"], told["said"]):
+        if not is_no_right(told["said"]):
             return await self._ended(host, position, user, told, f"was not started: {told['said']}")
         account = self._topology.hosts[host].user
         return DeployError(
