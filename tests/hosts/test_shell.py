@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tenfold.hosts.local import LocalHost
@@ -48,6 +48,8 @@ def test_arguments_arrive_as_they_are(machines: tuple[Keyring, list[Sshd]], call
 @given(arguments=st.lists(ANY | SHELLISH, max_size=5), values=st.lists(ANY | SHELLISH, max_size=3))
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_the_line_says_the_same_to_every_shell(shell: str, arguments: list[str], values: list[str]) -> None:
+    # bash uses \x01 for itself, and loses one that follows a byte which begins no character; dash does not.
+    assume(shell != "bash" or "\x01" not in "".join([*arguments, *values]))
     environment = {f"V{number}": value for number, value in enumerate(values)}
     seen = " ".join(f'"$V{number}"' for number in range(len(values)))
     argv = ["sh", "-c", f'set -- {seen} "$@"; {SHOW}', "show", *arguments]

@@ -62,7 +62,9 @@ def test_a_wrong_certificate_gets_neither_mail_nor_password(ca: Ca, security: st
 def test_a_port_that_begins_with_tls_is_not_waited_for_in_the_clear(ca: Ca) -> None:
     with mail_server(tls=ca.serves()) as there:
         error = refusal(lambda: email(there.port, ca.path, total_s=0.7).send(notice()))
-    assert "within 0.7 s" in error.reason and "port and security" in error.hint
+    # A server with little to do gives up first: either way it is said what to look at.
+    assert "within 0.7 s" in error.reason or "does not speak SMTP" in error.reason
+    assert "port and security" in error.hint
 
 
 def test_without_tls_mail_goes_to_this_machine_and_nowhere_else() -> None:
