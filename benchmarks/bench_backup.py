@@ -137,7 +137,7 @@ class Sides:
 def main() -> None:
     quick = "--quick" in sys.argv
     rows, rounds = (60_000, 1) if quick else (ROWS, ROUNDS)
-    heading(__doc__.partition("\n")[0])
+    heading(__doc__.partition("\n")[0].removesuffix(" Edge."))
     for program in ("mariadbd", "mariadb-dump", "age", "gzip"):
         if not any((Path(place) / program).exists() for place in SEARCH.split(":") if place):
             print(f"{program} is not installed: nothing to compare with")
