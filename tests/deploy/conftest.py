@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tenfold.sharding.moves.connections import Shards
 from tenfold.topology.model import Topology
 from tests.deploy.places import place
 from tests.mariadb import Server, fresh_databases
@@ -21,3 +22,11 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Topology]:
     servers: list[Server] = request.getfixturevalue("three_servers")
     with fresh_databases(servers, 3) as urls:
         yield place(tmp_path / "shop", urls)
+
+
+@pytest.fixture
+def shards(shop: Topology) -> Iterator[Shards]:
+    """Direct connections to its shards."""
+    found = Shards(shop)
+    yield found
+    found.close()

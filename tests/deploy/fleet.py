@@ -168,6 +168,16 @@ min_memory_mb = 1
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    @staticmethod
+    def reaches(process: subprocess.Popen[str], step: str) -> None:
+        """Read what a deploy that was begun with --json tells, until it has come to a step."""
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "step" and event["step"] == step:
+                return
+        raise AssertionError(f"it has ended before {step}")
+
     def links(self) -> list[str | None]:
         """The release that each backend's link names."""
         found: list[str | None] = []

@@ -32,13 +32,6 @@ ORDER = Order(
 
 
 @pytest.fixture
-def shards(shop: Topology) -> Iterator[Shards]:
-    found = Shards(shop)
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def books(shop: Topology) -> Iterator[Books]:
     found = Shards(shop)
     yield Books(found, shop.catalog_shard, lambda: 1e9)

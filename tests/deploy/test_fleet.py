@@ -146,12 +146,9 @@ def test_an_interrupted_deploy_takes_itself_back(shop: Fleet) -> None:
     shop.repository.commit("good")
     with Clients(shop) as clients:
         process = shop.begin("deploy", "--json")
+        shop.reaches(process, "backend_0.restart")
+        process.send_signal(signal.SIGTERM)
         assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["event"] == "step" and event["step"] == "backend_0.restart":
-                process.send_signal(signal.SIGTERM)
-                break
         rest = process.stdout.read()
         process.stdout.close()
         assert process.wait() == 1, rest
@@ -168,11 +165,8 @@ def test_a_deployer_that_was_stopped_for_too_long_changes_nothing_when_it_wakes_
     shop.repository.commit("good")
     with Clients(shop) as clients:
         process = shop.begin("deploy", "--json")
+        shop.reaches(process, "backend_1.down")
         assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["event"] == "step" and event["step"] == "backend_1.down":
-                break
         process.send_signal(signal.SIGSTOP)
         try:
             last = shop.settled()  # the agent has taken it back

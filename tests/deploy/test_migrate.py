@@ -48,13 +48,6 @@ def migrating(shop: Topology) -> Iterator[Migrating]:
     found.close()
 
 
-@pytest.fixture
-def shards(shop: Topology) -> Iterator[Shards]:
-    found = Shards(shop)
-    yield found
-    found.close()
-
-
 def test_a_file_runs_once_on_every_shard_that_has_its_tables(migrating: Migrating, shards: Shards) -> None:
     assert migrating.pending([TABLES], migrating.ground()) == [TABLES]
     assert migrating.run(TABLES) == "statements run: shard_0: 5, shard_1: 5, shard_2: 6"

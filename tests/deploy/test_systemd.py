@@ -77,11 +77,8 @@ def test_a_deployer_that_is_killed_in_a_restart_leaves_nothing_but_the_release_b
     shop.repository.commit("good")
     with Clients(shop) as clients:
         process = shop.begin("deploy", "--json")
+        shop.reaches(process, "backend_1.restart")
         assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["event"] == "step" and event["step"] == "backend_1.restart":
-                break
         process.kill()
         process.stdout.close()
         process.wait()
