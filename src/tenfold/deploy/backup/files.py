@@ -26,7 +26,7 @@ def write_files(topology: Topology, write: Callable[[bytes], None]) -> int:
     """Write the tar; → how many files. Raises BackupError for a path that is missing or lies outside."""
     root = Path(topology.root).resolve()
     count = 0
-    # PAX: any name, and times below a second.
+    # PAX: any name, and times below a second. Of a stream tarfile asks for write() alone; its types ask for more.
     with tarfile.open(fileobj=_Out(write), mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
         _add(tar, Path(topology.file), f"{CONFIG}/{topology.file.name}")
         for name in topology.backup.files:
