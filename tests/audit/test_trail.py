@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,27 @@ def test_half_a_line_left_by_a_power_cut_stays_and_the_next_act_is_whole(trail: 
     trail.write("deploy", release="r3")
     assert [entry.about["release"] for entry in trail.entries()] == ["r1", "r3"]
     assert len(trail.faults()) == 1
+
+
+def _write_with_room_for(path: Path, more_bytes: int) -> None:
+    size = path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + more_bytes, resource.RLIM_INFINITY))
+    try:
+        Trail(path).write("deploy", release="r2")
+    except OSError:
+        os._exit(0 if path.stat().st_size == size else 2)
+    os._exit(1)
+
+
+def test_an_act_for_which_the_disk_has_no_room_is_not_said_to_be_written_and_leaves_nothing(trail: Trail) -> None:
+    trail.write("deploy", release="r1")
+    writer = multiprocessing.get_context("spawn").Process(target=_write_with_room_for, args=(trail.path, 20))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == 0, "1: it was said to be written; 2: half of it was left"
+    trail.write("deploy", release="r3")
+    assert [entry.about["release"] for entry in trail.entries()] == ["r1", "r3"]
+    assert trail.faults() == []
 
 
 def _write(path: Path, who: str) -> None:

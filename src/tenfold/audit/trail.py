@@ -39,8 +39,12 @@ class Trail:
             entry = next_entry(last, self._clock(), who or self._who or whoami(), did, about)
             # A machine that lost power in the middle of a line has left a part of one: it stays, and shows.
             text = entry.line() + "\n" if whole else "\n" + entry.line() + "\n"
-            os.write(fd, text.encode())
-            os.fsync(fd)
+            try:
+                _write_all(fd, text.encode())
+                os.fsync(fd)
+            except OSError:
+                os.ftruncate(fd, size)  # what is not on the disk whole was not written at all
+                raise
         finally:
             os.close(fd)
         return entry
@@ -71,6 +75,12 @@ def whoami() -> str:
     except (OSError, KeyError):
         name = str(os.getuid())
     return f"{name}@{socket.gethostname()}"
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    # A disk that is nearly full takes a part, and that is no error of its own.
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def _last(fd: int, size: int) -> tuple[Entry | None, bool]:
