@@ -84,6 +84,25 @@ def test_a_silence_keeps_quiet_what_it_fits_until_its_last_second_and_no_longer(
     assert quiet(book) == set() and book.view()["silences"] == []
 
 
+@pytest.mark.parametrize(
+    "target", ["[::1]:443", "certs/[old] site.pem", "a=b.pem", "100%.pem", "x:y:z", "*.pem", "Ü.pem"]
+)
+def test_a_silence_of_an_alerts_own_id_fits_it_whatever_its_target_is_called(target: str) -> None:
+    book, key = book_of(), ("certificate", target)
+    book.step(START_S, {key: Reading(1.0)})
+    made = book.silence(matchers([id_of(key)]), START_S + 60, "bob", "")
+    assert book.covered(made) == 1 and quiet(book) == {id_of(key)}
+
+
+def test_a_silence_of_a_clock_that_was_wrong_by_years_ends_when_it_is_put_right() -> None:
+    book = book_of()
+    seen(book, START_S + 4 * 365 * 86_400, response_time__platform=3)
+    book.silence({"rule": "*"}, START_S + 4 * 365 * 86_400 + LONGEST_S, "bob", "")
+    assert quiet(book) == {"response_time:platform"}
+    seen(book, START_S, response_time__platform=3)
+    assert quiet(book) == set() and book.view()["silences"] == []
+
+
 def test_a_silence_that_is_ended_tells_again() -> None:
     book = book_of()
     seen(book, START_S, response_time__platform=3)

@@ -105,7 +105,7 @@ class Book:
             changes += _changes(alert, None)
         self._samples = {key: samples for key, samples in self._samples.items() if key in readings}
         self._acks = {key: ack for key, ack in self._acks.items() if key in self._alerts and self._alerts[key].fires}
-        self._silences = {name: s for name, s in self._silences.items() if now_s < s.until_s}
+        self._silences = {name: s for name, s in self._silences.items() if s.holds(now_s)}
         self._cast_shadows(now_s)
         return changes
 
@@ -278,9 +278,9 @@ class Book:
             key_of(one["id"]): Shadow(key_of(one["by"]), Severity(one["severity"]), _finite(one["until_s"]))
             for one in data["shadows"]
         }
-        number = int(data["number"])
+        number, at_s = int(data["number"]), _finite(data["at_s"] or 0.0)
         # The time in between was seen by nobody.
-        self._at_s = None
+        self._at_s, self._now_s = None, at_s
         self._alerts = {alert.key: alert for alert in alerts if alert.key[0] in self._rules}
         self._acks, self._silences = acks, {silence.id: silence for silence in silences}
         self._number, self._shadows = number, {key: s for key, s in shadows.items() if key in self._alerts}

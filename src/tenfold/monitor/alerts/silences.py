@@ -39,10 +39,14 @@ class Silence:
     who: str
     comment: str
 
+    def holds(self, now_s: float) -> bool:
+        """Tell whether its time is not up. Further ahead than LONGEST_S it was made by a clock that was wrong."""
+        return 0 < self.until_s - now_s <= LONGEST_S + 1
+
     def covers(self, alert: Alert) -> bool:
         """Tell whether every matcher fits."""
         of = {"rule": alert.key[0], "target": alert.key[1], "severity": alert.severity.value}
-        return all(fnmatchcase(of[name], pattern) for name, pattern in self.matches.items())
+        return all(_fits(of[name], pattern) for name, pattern in self.matches.items())
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,6 +86,11 @@ def matchers(words: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _fits(name: str, pattern: str) -> bool:
+    # Brackets are brackets: an alert's id is a pattern too, and may be "certificate:[::1]:443".
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
 def _pairs(word: str) -> list[tuple[str, str]]:
     name, equals, pattern = word.partition("=")
     if equals and name.isidentifier():
@@ -93,7 +102,7 @@ def _pairs(word: str) -> list[tuple[str, str]]:
 def _must_match(name: str, found: Mapping[str, str], known: Sequence[str]) -> None:
     """A misspelt silence would be found out at the worst moment."""
     pattern = found.get(name)
-    if pattern is not None and not any(fnmatchcase(one, pattern) for one in known):
+    if pattern is not None and not any(_fits(one, pattern) for one in known):
         near = get_close_matches(pattern, known, n=1)
         hint = f'did you mean "{near[0]}"?' if near else "one of: " + " ".join(known)
         raise NotifyError(f"no {name} is called {_short(pattern)}", hint=hint)
@@ -119,7 +128,7 @@ def text(given: object, what: str) -> str:
 
 def covering(silences: Iterable[Silence], alert: Alert, now_s: float) -> Silence | None:
     """The silence of an alert that lasts longest."""
-    those = [silence for silence in silences if now_s < silence.until_s and silence.covers(alert)]
+    those = [silence for silence in silences if silence.holds(now_s) and silence.covers(alert)]
     return max(those, key=lambda silence: silence.until_s, default=None)
 
 
