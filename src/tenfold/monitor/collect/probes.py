@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 
 from tenfold.errors import TenfoldError
 from tenfold.monitor.collect.health import Answer, Health, after
+from tenfold.monitor.collect.thread import begun
 
 TIMEOUT_S = 2.0
 # Many probers that start together must not ask together for ever.
@@ -86,20 +86,6 @@ class Aside:
 
     async def __call__(self) -> Answer:
         if self._running is None or self._running.done():
-            self._running = _in_a_thread(self._ask)
+            self._running = begun(self._ask, "probe")
         # Shielded: a question that we stop waiting for goes on, and its thread is not to be had back.
         return await asyncio.shield(asyncio.wrap_future(self._running))
-
-
-def _in_a_thread(work: Callable[[], Answer]) -> Future[Answer]:
-    outcome: Future[Answer] = Future()
-    outcome.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="probe").start()
-    return outcome
