@@ -12,8 +12,10 @@ import pytest
 
 from tenfold.cli import ci_advisories, ci_place, ci_security
 from tenfold.cli.ci_job import Job
+from tenfold.cli.ci_project import wanted
 from tenfold.cli.options import Invocation
 from tenfold.errors import ConfigError, NodeDown
+from tenfold.pipeline.repository import Repository
 from tests.pipeline.conftest import Osv
 from tests.pipeline.support import REPOSITORIES, ci
 from tests.support import program
@@ -145,6 +147,41 @@ def security_of(place: Path, *parts: str, advisories: str | None = None) -> list
 def test_a_vulnerable_or_unknown_pin_is_found(file: str, text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / file).write_text(text)
     assert security_of(tmp_path, "dependencies")[0].startswith(f"dependencies: {said}")
+
+
+def test_a_lock_file_that_cannot_be_read_and_one_in_wide_letters_are_not_no_packages(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"dependencies": {"left-tea": "1"}}')
+    (tmp_path / "package-lock.json").write_text("<<<<<<< HEAD\n")
+    assert security_of(tmp_path, "dependencies") == [
+        "dependencies: package-lock.json cannot be read, so what it pins cannot be looked up; write it anew"
+    ]
+    (tmp_path / "package-lock.json").unlink()
+    (tmp_path / "package.json").unlink()
+    (tmp_path / "requirements.txt").write_text("redis==4.5.1\r\n", encoding="utf-16")  # as PowerShell's > writes
+    assert security_of(tmp_path, "dependencies")[0].startswith("dependencies: redis 4.5.1 (PyPI): TEST-2026-1")
+
+
+@pytest.mark.parametrize(
+    ("texts", "asked"),
+    [
+        ({"setup.py": ""}, ["-e", "."]),
+        ({"pyproject.toml": "[build-system]\nrequires = []", "setup.cfg": ""}, ["-e", "."]),
+        ({"pyproject.toml": '[tool.poetry]\nname = "a"'}, ["-e", "."]),
+        ({"pyproject.toml": '[project]\nname = "a"', "src/a.py": ""}, ["-e", "."]),
+        # Only a list: pip would refuse to build an app of several directories.
+        ({"pyproject.toml": '[project]\ndependencies = ["a>1"]\noptional-dependencies = {dev = ["b"], x = ["c"]}'},
+         ["a>1", "b"]),
+        ({"pyproject.toml": '[dependency-groups]\ndev = ["a", {include-group = "x"}]\n'
+          'x = ["b", {include-group = "dev"}]'}, ["a", "b"]),
+        ({"requirements/base.txt": "", "requirements/local.txt": "", "requirements/production.txt": ""},
+         ["-r", "requirements/base.txt", "-r", "requirements/local.txt"]),
+        ({"requirements.txt": "", "requirements-dev.txt": "", "test.txt": "notes", "test-requirements.txt": ""},
+         ["-r", "requirements.txt", "-r", "requirements-dev.txt", "-r", "test-requirements.txt"]),
+        ({"pyproject.toml": "project = 1\ndependency-groups = 2"}, []),
+    ],
+)  # fmt: skip
+def test_pip_is_asked_for_what_the_project_needs(texts: dict[str, str], asked: list[str]) -> None:
+    assert list(wanted(Repository(tuple(texts), texts))) == asked
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -113,11 +113,24 @@ def offline(file: Path, packages: Sequence[Package]) -> list[Advisory]:
         raise ConfigError(f"{file} holds no OSV records: {error}", hint="a JSON list of records, see osv.dev") from None
 
 
-def resolved(workshop: Workshop, repository: Repository) -> Iterator[Package]:
-    """What pip would install today for what the project asks for, with all that this asks for in turn."""
+def resolved(workshop: Workshop, repository: Repository, files: Iterable[str]) -> Iterator[Package]:
+    """What pip would install today for what the project asks for, with all that this asks for in turn.
+
+    files: where something is asked for without a release. Raises PlatformError where pip cannot tell.
+    """
     asked = list(wanted(repository))
-    if not asked:
-        return
+    # A requirements file that the tests do without need not agree with the others.
+    apart = [["-r", name] for name in files if name.endswith((".txt", ".lock")) and name not in asked]
+    for some in [*([asked] if asked else []), *apart]:
+        yield from _resolved(workshop, some)
+    if not asked and not apart:
+        raise PlatformError(
+            "what is not pinned could not be resolved: there is nothing that pip could install",
+            hint="name it in a requirements.txt, or commit a lock file",
+        )
+
+
+def _resolved(workshop: Workshop, asked: Sequence[str]) -> Iterator[Package]:
     place = workshop.own / "python"
     workshop.make_environment(place)
     python = str(place / "bin" / "python")
@@ -129,11 +142,12 @@ def resolved(workshop: Workshop, repository: Repository) -> Iterator[Package]:
             command, cwd=workshop.base, capture_output=True, text=True, timeout=RESOLVE_S, stdin=subprocess.DEVNULL
         )
         found = json.loads(done.stdout)["install"] if done.returncode == 0 else None
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError):
-        found = None
+        why = "\n".join(done.stderr.strip().splitlines()[-5:])
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
+        found, why = None, str(error)
     if found is None:
         raise PlatformError(
-            "what is not pinned could not be resolved, so it cannot be looked up",
+            f"what is not pinned could not be resolved, so it cannot be looked up: {why}",
             hint="pin it: commit a lock file, or run it where pip reaches its index",
         )
     for entry in found:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib.metadata
 import os
 import shlex
 import subprocess
 import tomllib
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from tenfold.cli.options import Invocation
 from tenfold.errors import ConfigError
 from tenfold.pipeline.plan import Choices, Plan, plan
-from tenfold.pipeline.repository import MANIFESTS, Repository
+from tenfold.pipeline.repository import Repository, is_manifest
 from tenfold.pipeline.workflow import PATH, choices_of, drawn
 from tenfold.topology import files
 
@@ -53,7 +54,7 @@ def repository(base: Path) -> Repository:
         names = _walked(base)
     texts = {}
     for name in names:
-        if any(PurePath(name).match(pattern) and name.count("/") == pattern.count("/") for pattern in MANIFESTS):
+        if is_manifest(name):
             text = text_of(base / name)
             if text is not None:
                 texts[name] = text
@@ -64,7 +65,9 @@ def text_of(path: Path, at_most: int = LARGEST_MANIFEST) -> str | None:
     """The text of a small regular file; None where it is none, or too large."""
     try:
         content, _ = files.read(path, at_most)
-        return content.decode("utf-8-sig") if len(content) <= at_most else None
+        # PowerShell writes `pip freeze > requirements.txt` in UTF-16, and pip reads it.
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if wide else "utf-8-sig") if len(content) <= at_most else None
     except (OSError, ValueError):
         return None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tenfold.cli.ci_tools import Workshop
 from tenfold.pipeline.repository import Language, Repository
 from tenfold.pipeline.tools import IN_PROJECT
+from tenfold.topology.mistakes import texts
 
 EXTRAS = ("dev", "test", "tests", "testing")
 ASK_S = 60
@@ -41,14 +42,26 @@ def wanted(repository: Repository) -> Iterator[str]:
     """What pip is asked to install for a test run: requirements files, the project itself, its groups."""
     for file in repository.requirements:
         yield from ("-r", file)
-    settings = repository.toml("pyproject.toml")
-    if "project" in settings or repository.has("setup.py"):
-        extras = [name for name in EXTRAS if name in settings.get("project", {}).get("optional-dependencies", {})]
+    project = repository.table("pyproject.toml", "project")
+    optional = repository.table("pyproject.toml", "project", "optional-dependencies")
+    extras = [name for name in EXTRAS if name in optional]
+    if repository.is_package:
         yield from ("-e", ".[" + ",".join(extras) + "]" if extras else ".")
+    else:
+        for listed in (project.get("dependencies"), *(optional[name] for name in extras)):
+            yield from (text for _, text in texts(listed))
+    groups = repository.table("pyproject.toml", "dependency-groups")
     for name in EXTRAS:
-        for line in settings.get("dependency-groups", {}).get(name, ()):
-            if isinstance(line, str):
-                yield line
+        yield from _group(groups, name)
+
+
+def _group(groups: Mapping[str, Any], name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
+    """What a dependency group asks for, with the groups that it includes."""
+    for line in groups.get(name, ()) if name not in within else ():
+        if isinstance(line, str):
+            yield line
+        elif isinstance(line, dict):
+            yield from _group(groups, str(line.get("include-group", "")), (*within, name))
 
 
 def test_tools(workshop: Workshop) -> None:
@@ -67,8 +80,7 @@ def test_tools(workshop: Workshop) -> None:
 
 
 def _node(workshop: Workshop, repository: Repository) -> None:
-    package = repository.json("package.json")
-    wanted = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
+    wanted = repository.table("package.json", "dependencies") or repository.table("package.json", "devDependencies")
     if (workshop.base / "node_modules").is_dir():
         workshop.run.say("the project's own node_modules is used as it is")
     elif repository.has("pnpm-lock.yaml"):
@@ -83,9 +95,9 @@ def _node(workshop: Workshop, repository: Repository) -> None:
 
 
 def _php(workshop: Workshop, repository: Repository) -> None:
-    manifest = repository.json("composer.json")
+    asked = [*repository.table("composer.json", "require"), *repository.table("composer.json", "require-dev")]
     # Names without a slash are PHP itself and its extensions.
-    wanted = [n for n in {**manifest.get("require", {}), **manifest.get("require-dev", {})} if re.search("/", n)]
+    wanted = [name for name in asked if "/" in name]
     if wanted and not (workshop.base / "vendor").is_dir():
         workshop.must([workshop.find("composer"), "install", "--no-interaction", "--no-progress", "--prefer-dist"],
                       "composer install failed")  # fmt: skip

@@ -38,11 +38,15 @@ def look_at_dependencies(job: Job, repository: Repository) -> None:
     """Known holes in what the lock files pin; what is pinned nowhere is resolved, or is a finding."""
     found = inventory(repository)
     packages, loose = set(found.packages), list(found.loose)
-    if any(line.partition(":")[0].endswith((".txt", ".toml")) for line in loose):
-        # What is not pinned is what would be installed today.
-        packages |= set(resolved(job.workshop, repository))
-        loose = [line for line in loose if not line.partition(":")[0].endswith((".txt", ".toml"))]
-    for line in loose:
+    others = [line for line in loose if line.startswith(("package.json:", "composer.json:"))]
+    if pythons := sorted({line.partition(":")[0] for line in loose if line not in others}):
+        # What is not pinned is what pip would install today.
+        packages |= set(resolved(job.workshop, repository, pythons))
+    for name in found.unread:
+        job.findings.append(f"dependencies: {name} cannot be read, so what it pins cannot be looked up; write it anew")
+    if found.elsewhere:
+        job.told.append("dependencies: from an address, so nobody knows their holes: " + ", ".join(found.elsewhere))
+    for line in others:
         job.findings.append(f"dependencies: {line} is not pinned, so it cannot be looked up; commit a lock file")
     records = job.options.get("offline_advisories")
     if records is not None:

@@ -68,7 +68,7 @@ def _service(job: Job, name: str, port: int) -> None:
 def _python(job: Job, workshop: Workshop, repository: Repository) -> None:
     test_tools(workshop)
     python, data = str(workshop.python / "bin" / "python"), str(workshop.reports / ".coverage")
-    settings = repository.toml("pyproject.toml").get("tool", {})
+    settings = repository.table("pyproject.toml", "tool")
     own = (
         "coverage" in settings or repository.has(".coveragerc") or "[coverage" in repository.texts.get("setup.cfg", "")
     )

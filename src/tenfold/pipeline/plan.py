@@ -91,7 +91,7 @@ def plan(raw: Mapping[str, Any] | None, repository: Repository, choices: Choices
     for job, command in choices.commands.items():
         if not command.isprintable() or "${{" in command:
             raise ConfigError(f"--{job}: the command holds a line break or ${{{{", hint="put it into a script")
-    own = repository.toml("pyproject.toml").get("project", {}).get("name") == "tenfold"
+    own = repository.table("pyproject.toml", "project").get("name") == "tenfold"
     raw = dict(raw or {})
     return Plan(
         name=str(raw.get("platform", {}).get("name", "")),

@@ -11,14 +11,25 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
+from tenfold.topology.mistakes import table
+
 # Files whose text is read, by name or pattern; everything else counts by its name alone.
 MANIFESTS = (
-    "pyproject.toml", "setup.cfg", "setup.py", "mypy.ini", ".coveragerc", ".python-version", "uv.lock", "poetry.lock",
-    "requirements*.txt", "*requirements.txt", "requirements/*.txt", "requirements/*.lock", "manage.py",
-    "package.json", "package-lock.json", "npm-shrinkwrap.json", ".nvmrc", "tsconfig.json",
-    "composer.json", "composer.lock", "phpunit.xml", "phpunit.xml.dist",
+    "pyproject.toml", "setup.cfg", "setup.py", "tox.ini", "mypy.ini", ".coveragerc", ".python-version",
+    "requirements*.txt", "requirements*.lock", "*requirements.txt", "requirements/*.txt", "requirements/*.lock",
+    "package.json", ".nvmrc", "composer.json",
 )  # fmt: skip
-TEST_REQUIREMENTS = re.compile(r"^(requirements/)?(requirements[-_.])?(dev|test|tests|ci)([-_.]requirements)?\.txt$")
+PYTHON_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock")
+NPM_LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
+NODE_LOCKS = (*NPM_LOCKS, "yarn.lock", "pnpm-lock.yaml")
+LOCKS = (*PYTHON_LOCKS, *NODE_LOCKS, "composer.lock")
+# Directories of what others wrote, and of samples for tests.
+FOREIGN = {"node_modules", "vendor", "site-packages", ".venv", "venv", "dist", "build", ".tenfold"}
+SAMPLES = {"test", "tests", "__tests__", "spec", "fixtures"}
+FOR_TESTS = "(?:dev|develop|development|local|test|tests|testing|ci)"
+TEST_REQUIREMENTS = re.compile(
+    rf"(requirements/(requirements[-_.])?{FOR_TESTS}|requirements[-_.]{FOR_TESTS}|{FOR_TESTS}[-_.]requirements)\.txt"
+)
 OLDEST_PYTHON, USUAL_PYTHON, USUAL_NODE = (3, 11), "3.12", "22"
 
 
@@ -36,6 +47,18 @@ SUFFIXES = {
     Language.NODE: (".js", ".cjs", ".mjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"),
     Language.PHP: (".php",),
 }
+
+
+def is_lock(name: str) -> bool:
+    """Whether a file pins what the project brings in: a lock file, at the root or below, that is no sample."""
+    *directories, base = name.split("/")
+    return base in LOCKS and not (FOREIGN | SAMPLES).intersection(directories)
+
+
+def is_manifest(name: str) -> bool:
+    """Whether the text of a file is read."""
+    path = PurePosixPath(name)
+    return is_lock(name) or any(path.match(one) and name.count("/") == one.count("/") for one in MANIFESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,10 @@ class Repository:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def table(self, name: str, *path: str) -> dict[str, Any]:
+        """A table of a manifest; empty where there is none of that name, or something else in its place."""
+        return table(self.json(name) if name.endswith(".json") else self.toml(name), *path)
+
     @property
     def languages(self) -> tuple[Language, ...]:
         """The languages whose manifest is at the root; else those that files at the root or in src/ are written in."""
@@ -84,7 +111,19 @@ class Repository:
     def requirements(self) -> list[str]:
         """Requirements files to install for a test run: the app's first, then those for development and tests."""
         main = [f for f in ("requirements.txt", "requirements/base.txt", "requirements/main.txt") if f in self.files]
-        return main[:1] + sorted(f for f in self.files if TEST_REQUIREMENTS.match(f))
+        return main[:1] + sorted(f for f in self.files if TEST_REQUIREMENTS.fullmatch(f))
+
+    @property
+    def is_package(self) -> bool:
+        """Whether pip can install the repository itself.
+
+        A pyproject.toml without [build-system] only lists what an app depends on, unless the code lies in src/: then
+        tests find it installed alone.
+        """
+        settings = self.toml("pyproject.toml")
+        built = "build-system" in settings or bool(self.table("pyproject.toml", "tool", "poetry"))
+        in_src = "project" in settings and any(f.startswith("src/") for f in self.files)
+        return built or in_src or self.has("setup.py")
 
     @property
     def python_version(self) -> str:
@@ -104,5 +143,4 @@ class Repository:
 
     def sources(self, language: Language) -> list[str]:
         """Files of a language, without what others wrote."""
-        foreign = {"node_modules", "vendor", "site-packages", ".venv", "venv", "dist", "build", ".tenfold"}
-        return [f for f in self.files if f.endswith(SUFFIXES[language]) and not foreign.intersection(f.split("/"))]
+        return [f for f in self.files if f.endswith(SUFFIXES[language]) and not FOREIGN.intersection(f.split("/"))]

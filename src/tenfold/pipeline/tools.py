@@ -48,7 +48,7 @@ def quality(repository: Repository) -> Iterator[Check]:
 
 
 def _python(repository: Repository) -> Iterator[Check]:
-    settings = repository.toml("pyproject.toml").get("tool", {})
+    settings = repository.table("pyproject.toml", "tool")
     if "flake8" in repository.texts.get("setup.cfg", "") or repository.has(".flake8"):
         yield Check("lint", ("flake8", "--exclude", ".tenfold,.venv"), "mend what flake8 names")
     else:
