@@ -37,7 +37,7 @@ def test_what_is_rendered_gives_no_job_more_than_it_needs(sample: Callable[[str]
     tree = yaml.safe_load((sample("python") / WORKFLOW).read_text())
     assert tree["permissions"] == {}
     for name, job in tree["jobs"].items():
-        assert job["permissions"] == {"contents": "read"} and job["timeout-minutes"] <= 60, name
+        assert job["permissions"] == {"contents": "read"} and job["timeout-minutes"] <= 90, name
         assert job["concurrency"]["cancel-in-progress"] is (name in ("test", "quality", "security")), name
         assert all("${{" not in step.get("run", "") for step in job["steps"]), name
     assert tree["jobs"]["deploy-staging"]["environment"] == "staging"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tenfold.cli.ci_job import Job
 from tenfold.cli.ci_notify import outcome
 from tenfold.cli.options import Invocation
 from tenfold.errors import ConfigError
+from tenfold.pipeline.workflow import MINUTES
 from tenfold.topology.load import load
 from tenfold.topology.operations import Severity
 from tests.notify.receivers import receiver
@@ -34,7 +36,7 @@ DRILLS = pytest.mark.skipif(os.environ.get("TENFOLD_DRILLS") != "1", reason="TEN
 
 
 @contextmanager
-def site(*statuses: int) -> Iterator[tuple[str, list[str]]]:
+def site(*statuses: int, location: str = "") -> Iterator[tuple[str, list[str]]]:
     """(address of a site that answers with these, the last for ever; the paths it was asked for)."""
     left, asked = list(statuses), []
 
@@ -43,6 +45,8 @@ def site(*statuses: int) -> Iterator[tuple[str, list[str]]]:
             asked.append(self.path)
             self.send_response(left.pop(0) if len(left) > 1 else left[0])
             self.send_header("Content-Length", "0")
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
@@ -83,6 +87,37 @@ def test_a_platform_that_is_not_well_fails_the_job_health(
         assert f"{address} answers 503" in findings(address)[0] and len(asked) == ci_deploy.LOOKS
     assert "answers nothing" in findings(address)[0]
     assert "is no address of HTTP" in findings("file:///etc/passwd")[0]
+
+
+def test_an_answer_that_is_no_http_or_leads_elsewhere_is_not_well() -> None:
+    # After a deploy each of these must end in a roll-back, never in an error of our own.
+    from tenfold.cli.ci_deploy import _answer
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def garble() -> None:
+            with server.accept()[0] as line:
+                line.recv(4096)
+                line.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = Thread(target=garble)
+        thread.start()
+        assert _answer(f"http://127.0.0.1:{server.getsockname()[1]}/healthz").startswith("nothing (")
+        thread.join()
+    with site(302, 200, location="/login") as (address, asked):
+        assert _answer(address) == "a redirect to /login" and asked == ["/healthz", "/login"]
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_deployed(sample: Callable[[str], Path]) -> None:
+    done = ci(sample("node"), "run", "deploy", "--env", "staging", TENFOLD_HEALTH_URL="shop.example/healthz", **SECRETS)
+    assert done.returncode == 1 and "error: shop.example/healthz is no address of HTTP" in done.stderr
+
+
+def test_a_deploy_job_lasts_longer_than_a_deploy_with_its_roll_back() -> None:
+    from tenfold.cli import ci_deploy as job
+
+    health_s = job.LOOKS * (job.APART_S + job.ANSWER_S)
+    assert MINUTES["deploy"] * 60 >= job.DEPLOY_S + health_s + job.ROLLBACK_S + 300
 
 
 def test_the_platform_is_asked_where_its_balancer_answers() -> None:

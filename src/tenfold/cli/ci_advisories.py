@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -86,7 +87,7 @@ class Service:
                     if isinstance(found, dict):
                         return found
                     raise ValueError("not an object")
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()  # it holds the connection
                 permanent = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429

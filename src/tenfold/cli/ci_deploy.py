@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -33,6 +35,7 @@ def deploy(job: Job) -> None:
     if not environment:
         raise click.UsageError("deploy needs --env NAME")
     topology = job.run.topology()
+    address = asked(job, topology)  # refused now, not once the release is out
     with ssh_files(job, topology):
         commit = os.environ.get("GITHUB_SHA") or "HEAD"
         arguments = ["deploy", commit, "--yes"]
@@ -45,8 +48,8 @@ def deploy(job: Job) -> None:
             return
         job.told.append(f"{environment} runs {commit[:12]}")
         try:
-            watch(job, topology)
-        except (GateError, ConfigError) as error:
+            watch(job, address)
+        except GateError as error:
             job.findings.append(f"{environment} is not well after the deploy: {error}")
             code = _tenfold(job, ["rollback", "--yes"], ROLLBACK_S)
             job.findings.append("it was rolled back" if code == 0 else f"the roll-back ended with {code}: look at once")
@@ -54,12 +57,19 @@ def deploy(job: Job) -> None:
 
 def health(job: Job) -> None:
     """Ask the platform through its balancer."""
-    job.attempt("health", lambda: watch(job, job.run.topology()))
+    job.attempt("health", lambda: watch(job, asked(job, job.run.topology())))
 
 
-def watch(job: Job, topology: Topology) -> None:
+def asked(job: Job, topology: Topology) -> str:
+    """The address that must answer 200: of TENFOLD_HEALTH_URL, else by the file. Raises ConfigError."""
+    address = str(job.options.get("url") or health_address(topology))
+    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        raise ConfigError(f"{address} is no address of HTTP", hint="set TENFOLD_HEALTH_URL to one")
+    return address
+
+
+def watch(job: Job, address: str) -> None:
     """Ask until it has answered 200 some times in a row. Raises GateError with what it answered last."""
-    address = job.options.get("url") or health_address(topology)
     job.run.say(f"asking {address}")
     row, last = 0, "nothing"
     for look in range(LOOKS):
@@ -87,16 +97,17 @@ def health_address(topology: Topology) -> str:
 
 
 def _answer(address: str) -> str:
-    if not address.startswith(("http://", "https://")):
-        raise ConfigError(f"{address} is no address of HTTP", hint="set TENFOLD_HEALTH_URL to one")
     request = urllib.request.Request(address, headers={"User-Agent": "tenfold-ci"})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
-            return str(answer.status)
+            there = urlsplit(answer.url).path
+            # From HTTP to HTTPS it is still the same page; a page to log in is another.
+            same = (there or "/") == (urlsplit(address).path or "/")
+            return str(answer.status) if same else f"a redirect to {there}"
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection
         return str(error.code)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return f"nothing ({error})"
 
 

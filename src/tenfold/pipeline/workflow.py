@@ -21,7 +21,8 @@ REPORTS = ".tenfold/ci/reports"
 RUNNER = "ubuntu-24.04"
 MARK = re.compile(r"^# Rendered by Tenfold (?P<version>\S+)(?: with: (?P<options>.*))?$", re.MULTILINE)
 CHECKS = ("test", "quality", "security")
-MINUTES = {"test": 30, "quality": 15, "security": 15, "deploy": 60, "notify": 10}
+# A deploy has more than it, the health checks and a roll-back may take together: what is cut off rolls nothing back.
+MINUTES = {"test": 30, "quality": 15, "security": 15, "deploy": 90, "notify": 10}
 
 # Health checks: GitHub starts the job's steps when all services say that they are well. The database is empty, is
 # reached from the runner alone and goes with it, so its account has no password: none stands in the file.
