@@ -14,7 +14,7 @@ from tenfold.errors import NotifyError
 from tenfold.monitor.alerts.book import LINGER_S, REMEMBER, SAMPLES, Book
 from tenfold.monitor.alerts.rules import NAMES, Key, Reading, id_of, key_of, rules_of, runbook
 from tenfold.monitor.alerts.silences import LONGEST_S, LONGEST_TEXT, MOST, length, matchers, text
-from tenfold.topology.operations import Monitor, Threshold
+from tenfold.topology.operations import Monitor, Severity, Threshold
 
 START_S = 1_700_000_000.0
 QUICK = Monitor(
@@ -58,6 +58,32 @@ def test_an_acknowledgement_holds_while_it_gets_worse_and_is_gone_when_it_fires_
     assert seen(book, START_S + 9, response_time__platform=0.1) == ["over response_time:platform"]
     assert seen(book, START_S + 10, response_time__platform=3) == ["fires response_time:platform"]
     assert item(book)["acked_by"] is None and quiet(book) == set()
+
+
+def test_as_how_grave_an_alert_was_taken_on_is_known_unless_something_else_keeps_it_quiet() -> None:
+    book = book_of()
+    seen(book, START_S, response_time__platform=3)
+    (alert,) = book.firing()
+    assert book.known_as(alert) is None
+    book.ack("response_time:platform", "ann", "", START_S)
+    seen(book, START_S + 1, response_time__platform=9)
+    (alert,) = book.firing()
+    assert (alert.severity, book.known_as(alert)) == (Severity.CRITICAL, Severity.WARNING)
+    again = book_of()
+    again.restore(json.loads(json.dumps(book.as_json())))
+    assert again.known_as(alert) is Severity.WARNING
+    book.silence({"rule": "*"}, START_S + 60, "bob", "")
+    assert book.known_as(alert) is None
+
+
+def test_a_state_of_the_release_before_keeps_what_was_taken_on_quiet() -> None:
+    book, again = book_of(), book_of()
+    seen(book, START_S, response_time__platform=3)
+    book.ack("response_time:platform", "ann", "", START_S)
+    state = json.loads(json.dumps(book.as_json()))
+    del state["acks"][0]["severity"]
+    again.restore(state)
+    assert again.known_as(book.firing()[0]) is Severity.CRITICAL
 
 
 def test_what_does_not_fire_cannot_be_taken_on() -> None:
@@ -347,8 +373,10 @@ def test_why_something_fires_or_not_is_said_with_what_was_seen() -> None:
     assert len(told["samples"]) == SAMPLES and told["samples"][-1]["value"] == 1.0
     assert told["condition"] == (
         "warning above 2.00 s, critical above 5.00 s, for 2 min; well again below 1.80 s, "
-        "and over after 2 min of that; needs 20 requests"
+        "over once it was well for 2 min; needs 20 requests"
     )
+    told = book.explain(("shard_down", "shard_0"))
+    assert told["condition"] == "alerts when it is not well for 15 s; over once it was well for 2 min"
     json.dumps(told, allow_nan=False)
 
 

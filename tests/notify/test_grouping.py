@@ -89,6 +89,36 @@ def test_one_that_becomes_graver_is_told_at_once_and_once() -> None:
     assert grouping.step(41, [alert()]) == [] and grouping.step(42, [alert(severity=C)]) == []
 
 
+def taken(severity: Severity, known: Severity = W) -> list[Firing]:
+    return [Firing("a", "g", severity, "a is ill", "", 0, quiet=True, known=known)]
+
+
+def test_one_that_becomes_graver_than_somebody_took_it_on_is_told_once_and_not_again() -> None:
+    grouping = Grouping(0, REPEAT_S)
+    grouping.step(0, [alert()])
+    assert grouping.step(10, taken(W)) == []
+    assert told(grouping.step(20, taken(C))) == [("critical", "a is ill")]
+    for at_s, severity in ((21, C), (22, W), (23, C), (20 + 3 * REPEAT_S, C)):
+        assert grouping.step(at_s, taken(severity)) == []
+    assert told(grouping.step(3000, [])) == [("resolved", "a is ill")]
+
+
+def test_one_that_was_taken_on_before_it_was_told_is_told_when_it_becomes_graver_and_then_its_end() -> None:
+    grouping = Grouping(WAIT_S, REPEAT_S)
+    grouping.step(0, [alert()])
+    assert grouping.step(1, taken(W)) == [] and grouping.step(100, taken(W)) == []
+    assert told(grouping.step(101, taken(C))) == [("critical", "a is ill")]
+    assert told(grouping.step(102, [])) == [("resolved", "a is ill")]
+
+
+def test_one_that_was_taken_on_as_critical_is_not_told_though_it_was_told_as_less() -> None:
+    grouping = Grouping(0, REPEAT_S)
+    grouping.step(0, [alert()])
+    assert grouping.step(1, [alert(severity=C, quiet=True)]) == [], "it became so under a silence"
+    assert grouping.step(2, taken(C, known=C)) == []
+    assert grouping.step(3, [alert(severity=C, quiet=True)]) == []
+
+
 def test_a_new_alert_of_a_group_that_was_told_waits_for_others_too() -> None:
     grouping = Grouping(WAIT_S, REPEAT_S)
     grouping.step(0, [alert("a")])

@@ -22,6 +22,7 @@ from tenfold.hosts.agent_link import AgentLink
 from tenfold.monitor.alerts.book import Book
 from tenfold.monitor.alerts.rules import rules_of
 from tenfold.monitor.collect.health import Health
+from tenfold.monitor.collect.machine import Disk
 from tenfold.monitor.live import Live
 from tenfold.runtime import agent_alerts_kept
 from tenfold.runtime.agent_alerts import AgentAlerts
@@ -30,7 +31,7 @@ from tenfold.runtime.agent_history import History
 from tenfold.runtime.agent_notify import Notifier
 from tenfold.runtime.agent_view import Facts
 from tenfold.runtime.place import Place
-from tenfold.topology.operations import Monitor
+from tenfold.topology.operations import Monitor, Notify, Threshold
 from tests.balancer.site import topology_of
 from tests.mariadb import on_mariadb, server
 from tests.runtime.agents import LoneAgent, log_line
@@ -296,6 +297,31 @@ def test_the_forms_of_the_page_do_the_same(tmp_path: Path) -> None:
         done = [(entry.did, entry.who) for entry in Trail(place.var / "audit.jsonl").entries()]
         assert done == [(f"alerts.{did}", "ann") for did in ("ack", "silence", "silence", "unsilence")]
     finally:
+        alerts.close(5.0)
+
+
+def test_a_warning_that_somebody_took_on_is_told_when_it_becomes_critical(tmp_path: Path) -> None:
+    place, watch = Place(tmp_path), Watch(tmp_path)
+    place.make()
+    monitor = Monitor(disk_ratio=Threshold(warning=0.8, critical=0.9, for_s=0.0))
+    topology = topology_of().model_copy(update={"monitor": monitor, "notify": Notify(group_wait_s=0.0)})
+    facts = Facts(topology, Live(NOW_S), History())
+    facts.agent = page.Agent(collectors=[page.Collector("disks", True, 0.1)])
+    notifier = Notifier(topology, place)
+    alerts = AgentAlerts(facts, place, notifier, lambda: NOW_S)
+    notifier.start()
+    try:
+        facts.disks = [Disk("var", 0.85, None, 1 << 30)]
+        alerts.evaluate(NOW_S)
+        wait_for(lambda: len(watch.notices()) == 1, "the warning is told")
+        alerts.act("ack", {"id": "disk:var", "note": "on Monday"}, "ann")
+        facts.disks = [Disk("var", 0.95, None, 1 << 30)]
+        alerts.evaluate(NOW_S + 1)
+        wait_for(lambda: len(watch.notices()) == 2, "what it has become is told")
+        assert [notice["severity"] for notice in watch.notices()] == ["warning", "critical"]
+        assert facts.alerts is not None and facts.alerts.items[0]["acked_by"] == "ann"
+    finally:
+        notifier.stop(5.0)
         alerts.close(5.0)
 
 

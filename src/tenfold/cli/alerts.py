@@ -62,9 +62,15 @@ def list_(run: Invocation) -> int:
 @click.option("--note", metavar="TEXT", help="What the others should know.")
 @common
 def ack(run: Invocation, id: str, note: str | None) -> int:
-    """Take the alert ID on: it is not told again until it is over; then it is armed anew."""
+    """Take the alert ID on: it is told no more until it is over, unless it becomes critical; then it is armed anew."""
     told = _ask(run, {"action": "ack", "id": id, "note": note})
-    run.say(f"{_plain(told['item']['id'])} is yours until it is over; it is not told again before")
+    item = told["item"]
+    before = (
+        "it is not told again before"
+        if item["severity"] == "critical"
+        else "it is told again only if it becomes critical"
+    )
+    run.say(f"{_plain(item['id'])} is yours until it is over; {before}")
     run.result(told)
     return 0
 

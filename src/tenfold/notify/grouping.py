@@ -20,6 +20,7 @@ class Firing:
     group    alerts of one group are told together: all of one target, or of one rule
     since_s  seconds since 1970 since which it fires
     quiet    somebody has acknowledged it, or it is silenced
+    known    of one that an acknowledgement alone keeps quiet, as how grave somebody took it on
     """
 
     id: str
@@ -29,6 +30,7 @@ class Firing:
     text: str
     since_s: float
     quiet: bool = False
+    known: Severity | None = None
 
 
 @dataclass(slots=True)
@@ -81,7 +83,8 @@ class Grouping:
 
         Of a group, in this order: what has ended (once, and only what was told), then what is new or has become
         graver, then what is told again. An alert that ends while it waits is not told; one that is quiet is told when
-        it no longer is. What was told and is quiet by now is still told to have ended.
+        it no longer is. What was told and is quiet by now is still told to have ended. One that is graver than somebody
+        took it on is told once.
         """
         by_group: dict[str, dict[str, Firing]] = {}
         for alert in firing:
@@ -110,7 +113,7 @@ class Grouping:
     def _begun(self, name: str, group: _Group, alerts: dict[str, Firing], now_s: float) -> list[Notice]:
         loud = {key: alert for key, alert in alerts.items() if not alert.quiet}
         group.waiting = {key: group.waiting.get(key, now_s) for key in loud if key not in group.told}
-        worse = [k for k, told in group.told.items() if k in loud and RANK[loud[k].severity] > told.rank]
+        worse = [key for key, alert in alerts.items() if _is_worse(alert, group.told.get(key))]
         # A clock that was set back must not make anybody wait for it to catch up.
         waited = [abs(now_s - at_s) for at_s in group.waiting.values()]
         known = [key for key in group.told if key in loud]
@@ -119,15 +122,15 @@ class Grouping:
             return []
         new = list(group.waiting)
         lead = [*worse, *new] or known
-        rest = [key for key in loud if key not in lead]
-        for key in loud:
-            rank = max(RANK[loud[key].severity], group.told[key].rank if key in group.told else 0)
-            group.told[key] = _Told(loud[key].title, rank, loud[key].since_s)
+        every = {key: alerts[key] for key in [*lead, *loud]}
+        for key, alert in every.items():
+            rank = max(RANK[alert.severity], group.told[key].rank if key in group.told else 0)
+            group.told[key] = _Told(alert.title, rank, alert.since_s)
         group.waiting, group.last_s = {}, now_s
-        lines = [_told_line(loud[key], now_s) for key in [*lead, *rest]]
-        rank = max(RANK[loud[key].severity] for key in [*lead, *rest])
+        lines = [_told_line(alert, now_s) for alert in every.values()]
+        rank = max(RANK[alert.severity] for alert in every.values())
         kind = "firing" if worse or new else "repeat"
-        return [self._notice(name, group, kind, rank, _together([loud[k].title for k in lead]), _text(lines), now_s)]
+        return [self._notice(name, group, kind, rank, _together([alerts[k].title for k in lead]), _text(lines), now_s)]
 
     def _notice(self, name: str, group: _Group, kind: str, rank: int, title: str, text: str, now_s: float) -> Notice:
         group.number += 1
@@ -143,6 +146,14 @@ class Grouping:
             facts={"group": name},
             resolved=kind == "resolved",
         )
+
+
+def _is_worse(alert: Firing, told: _Told | None) -> bool:
+    """Whether it is graver than somebody knows it to be. One that nobody knows of waits for others first."""
+    if (alert.quiet and alert.known is None) or (told is None and alert.known is None):
+        return False
+    known = [told.rank] if told else []
+    return RANK[alert.severity] > max([*known, *([RANK[alert.known]] if alert.known else [])])
 
 
 def _together(titles: Sequence[str]) -> str:

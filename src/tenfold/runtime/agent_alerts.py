@@ -122,6 +122,7 @@ class AgentAlerts:
             text=wording.text(rule, alert),
             since_s=alert.since_s,
             quiet=self.book.is_quiet(alert),
+            known=self.book.known_as(alert),
         )
 
     def _said(self, change: Change) -> str:

@@ -138,7 +138,7 @@ class Book:
     def ack(self, alert_id: str, who: str, note: str, now_s: float) -> dict[str, Any]:
         """Somebody takes it on; the item as it is then. Raises as `to_ack`."""
         alert = self.to_ack(alert_id)
-        self._acks[alert.key] = Ack(who, note, now_s)
+        self._acks[alert.key] = Ack(who, note, now_s, alert.severity)
         return self._item(alert, self._cause(alert.key))
 
     def has_room(self) -> None:
@@ -182,8 +182,15 @@ class Book:
 
     def is_quiet(self, alert: Alert) -> bool:
         """Whether somebody knows already: acknowledged, silenced, or explained by another alert."""
-        silenced = covering(self._silences.values(), alert, self._now_s)
-        return alert.key in self._acks or silenced is not None or alert.key in self._shadows
+        return alert.key in self._acks or self._is_hushed(alert)
+
+    def known_as(self, alert: Alert) -> Severity | None:
+        """As how grave somebody took it on, where nothing else keeps it quiet."""
+        ack = self._acks.get(alert.key)
+        return None if ack is None or self._is_hushed(alert) else ack.severity
+
+    def _is_hushed(self, alert: Alert) -> bool:
+        return alert.key in self._shadows or covering(self._silences.values(), alert, self._now_s) is not None
 
     def view(self) -> dict[str, Any]:
         """For the page and the command: the gravest first, what another alert explains last."""
@@ -272,7 +279,7 @@ class Book:
     def restore(self, data: Mapping[str, Any]) -> None:
         """Go on from what `as_json` gave. Raises ValueError, TypeError, KeyError for what is none of it."""
         alerts = [_alert_of(one) for one in data["alerts"]]
-        acks = {key_of(one["id"]): Ack(str(one["who"]), str(one["note"]), float(one["at_s"])) for one in data["acks"]}
+        acks = {key_of(one["id"]): _ack_of(one) for one in data["acks"]}
         silences = [Silence.of(one) for one in data["silences"]]
         shadows = {
             key_of(one["id"]): Shadow(key_of(one["by"]), Severity(one["severity"]), _finite(one["until_s"]))
@@ -313,6 +320,12 @@ def _alert_of(data: Mapping[str, Any]) -> Alert:
         changes=int(data["changes"]),
         **clocks,
     )
+
+
+def _ack_of(data: Mapping[str, Any]) -> Ack:
+    # An older release did not keep the severity; what was taken on then is not told.
+    severity = Severity(data.get("severity", Severity.CRITICAL))
+    return Ack(str(data["who"]), str(data["note"]), _finite(data["at_s"]), severity)
 
 
 def _finite(value: Any) -> float:

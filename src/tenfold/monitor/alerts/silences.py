@@ -22,11 +22,12 @@ FIELDS = ("rule", "target", "severity")
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Somebody has taken the alert on; it holds, whatever the alert does, until the alert is over."""
+    """Somebody has taken the alert on; it holds, whatever the alert does, until the alert is over. severity: then."""
 
     who: str
     note: str
     at_s: float
+    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def condition(rule: Rule) -> str:
     if rule.clear_ratio != 1 and rule.levels:
         said += f"; well again below {figure(rule.unit, rule.levels[0][1] * rule.clear_ratio)}"
     if rule.keep_s:
-        said += f", and over after {span(rule.keep_s)} of that"
+        said += f"; over once it was well for {span(rule.keep_s)}"
     return said + (f"; needs {rule.min_count} requests" if rule.min_count else "")
 
 
