@@ -372,7 +372,7 @@ def test_why_something_fires_or_not_is_said_with_what_was_seen() -> None:
     told = book.explain(SLOW)
     assert len(told["samples"]) == SAMPLES and told["samples"][-1]["value"] == 1.0
     assert told["condition"] == (
-        "warning above 2.00 s, critical above 5.00 s, for 2 min; well again below 1.80 s, "
+        "warning above 2.00 s, critical above 5.00 s, for 2 min; well again below 1.80 s; "
         "over once it was well for 2 min; needs 20 requests"
     )
     told = book.explain(("shard_down", "shard_0"))
