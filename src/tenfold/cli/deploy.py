@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +77,30 @@ def to_its_end(run: Invocation, telling: Telling, work: Coroutine[Any, Any, Outc
             ) from None
 
     outcome = asyncio.run(main())
-    run.say(outcome.said)
-    if outcome.report is not None:
-        run.say(f"report: {outcome.report}")
     deployed = outcome.deployed
     told = {"event": "end", "said": outcome.said, "report": str(outcome.report) if outcome.report else None}
-    run.result(told | ({"deploy": deployed.id, "release": deployed.order.release} if deployed else {}))
+    with unheard():
+        run.say(outcome.said)
+        if outcome.report is not None:
+            run.say(f"report: {outcome.report}")
+        run.result(told | ({"deploy": deployed.id, "release": deployed.order.release} if deployed else {}))
     return 0
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Where whoever read our output has gone (a closed terminal, `| head`), say nothing more: what is under way is to
+    be brought to its end, the one or the other, not to be left in the middle by a line that nobody reads."""
+    try:
+        yield
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Telling:
@@ -96,6 +115,10 @@ class Telling:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """As Tell."""
+        with unheard():
+            self._tell(event)
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
         if event["event"] != "plan" or self._run.json:
             self._run.result(event)
         if self._run.json or self._run.quiet:
@@ -130,10 +153,11 @@ class Telling:
 
     def note(self, text: str) -> None:
         """Say something in between, on stderr."""
-        self._clear()
-        if not self._run.json:
-            click.echo(text, err=True)
-        self._run.result({"event": "said", "said": text})
+        with unheard():
+            self._clear()
+            if not self._run.json:
+                click.echo(text, err=True)
+            self._run.result({"event": "said", "said": text})
 
     def confirm(self, plan: Sequence[str]) -> bool:
         """Ask whether to go ahead, where there is somebody to ask; the plan has been shown."""

@@ -16,7 +16,7 @@ from tenfold.deploy.making import Making
 from tenfold.deploy.migrate import Migrating
 from tenfold.deploy.migrations import CONTRACT, File, ordered, statements
 from tenfold.deploy.order import Deployed, History, Kind, Order, State
-from tenfold.deploy.plan import LOCAL, app_hosts, balancer_host, every_host, lines, planned
+from tenfold.deploy.plan import LOCAL, Phase, app_hosts, balancer_host, every_host, lines, planned
 from tenfold.deploy.run import Runner, Tell
 from tenfold.deploy.source import Source, resolve
 from tenfold.errors import DeployError, GateError, TenfoldError
@@ -284,19 +284,35 @@ async def _carry_out(work: Desk, order: Order, make: Making, confirm: Confirm) -
         await runner.turn(State.GOOD)
     except Replaced:
         raise
-    except (TenfoldError, asyncio.CancelledError) as error:
+    except (Exception, asyncio.CancelledError) as error:  # also what is a bug of ours is taken back
         raise await _failed(work, deployed, runner, error, changed=changed) from None
-    for phase in plan:
-        if phase.after:
-            try:
-                await runner.forward(phase)
-            except TenfoldError as error:
-                work.tell({"event": "warning", "said": f"{phase.name}: {error}"})
+    await _afterwards(work, runner, [phase for phase in plan if phase.after])
     report = await work.reporter.tell(work.journal, number)
     fresh = next(one for one in (await work.history()).deploys if one.id == number)
     verb = "deployed" if order.kind is Kind.DEPLOY else "rolled back to"
     more = f"; start it: {_start(work.fleet)}" if order.cold else ""
     return Outcome(f"{verb} {order.release}{more}", fresh, report)
+
+
+async def _afterwards(work: Desk, runner: Runner, phases: Sequence[Phase]) -> None:
+    """What takes nothing back where it fails, or is interrupted: the deploy is good already."""
+    for phase in phases:
+        try:
+            await runner.forward(phase)
+        except Replaced:
+            raise
+        except (TenfoldError, asyncio.CancelledError) as error:
+            _uncancelled(error)
+            why = "interrupted; the deploy is good" if isinstance(error, asyncio.CancelledError) else str(error)
+            work.tell({"event": "warning", "said": f"{phase.name}: {why}"})
+            work.beat.check()
+
+
+def _uncancelled(error: BaseException) -> None:
+    """Let the task go on that was cancelled."""
+    me = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and me is not None:
+        me.uncancel()
 
 
 def _start(fleet: Fleet) -> str:
@@ -309,18 +325,19 @@ async def _failed(
     work: Desk, deployed: Deployed, runner: Runner, error: BaseException, *, changed: bool
 ) -> TenfoldError:
     """Take a deploy back after `error`, → what to raise."""
-    interrupted = isinstance(error, asyncio.CancelledError)
-    me = asyncio.current_task()
-    if interrupted and me is not None:
-        me.uncancel()
-    why = "interrupted" if interrupted else str(error)
+    _uncancelled(error)
+    why = str(error)
+    if isinstance(error, asyncio.CancelledError):
+        why = "interrupted"
+    elif not isinstance(error, TenfoldError):
+        why = f"{type(error).__name__}: {error} (a mistake of Tenfold's; please report it)"
     hint = getattr(error, "hint", "")
     work.beat.check()
     if not changed:
         with suppress(Replaced):
             await runner.turn(State.REFUSED, why)
         await work.reporter.tell(work.journal, deployed.id)
-        return error if isinstance(error, TenfoldError) else DeployError("interrupted; nothing was changed")
+        return error if isinstance(error, TenfoldError) else DeployError(f"{why}; nothing was changed")
     left = await work.take_back(deployed, runner, why)
     if left:
         return DeployError(f"{why}\n{stuck(deployed, left)}", hint=stuck(deployed, left).hint)
