@@ -46,6 +46,8 @@ MUTATIONS: dict[str, tuple[Change, str]] = {
     "a deploy that is cancelled": (
         replaced("      cancel-in-progress: false", "      cancel-in-progress: true"), "must never be cancelled"),
     "a deploy that nothing protects": (replaced("    environment: production\n", ""), "deploys without an environment"),
+    "a deploy in the environment null": (
+        replaced("    environment: production\n", "    environment: null\n"), "deploys without an environment"),
     "jobs side by side": (
         lambda text: re.sub(r"    concurrency:\n.*\n.*\n", "", text, count=1), "jobs.test: says no concurrency"),
     "a token on disk": (
@@ -73,6 +75,7 @@ def test_a_workflow_that_was_made_worse_is_found_by_tenfolds_own_rules(name: str
         (replaced("timeout-minutes: 30", "timeout-minutes: 31"), "it is not what would be rendered now"),
         (replaced("actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2", "actions/checkout@v4"),
          "actionlint"),
+        (lambda text: text.replace("\n", " with: --database oracle\n", 1), "oracle: that is none"),
         (lambda text: text.partition("\n")[2], "it was not rendered by Tenfold"),
         (replaced("image: redis:7.4", "image: redis"), "zizmor"),
     ],

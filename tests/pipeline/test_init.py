@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.pipeline.github import Expression
 from tests.pipeline.support import REPOSITORIES, WORKFLOW, ci, git
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -92,6 +94,8 @@ def test_options_stay_from_one_init_to_the_next(sample: Callable[[str], Path]) -
         (["--deploy", "moon=main"], "has no environment 'moon'"),
         (["--deploy", "staging=main", "--deploy", "production=main"], "two environments would be deployed from one"),
         (["--deploy", "staging=a' || true || '"], "is no name of a branch"),
+        (["--deploy", "staging=a}}"], "is no name of a branch"),
+        (["--install", "${{ github.head_ref }}"], "holds a line break or ${{"),
         (["--test", "echo ${{ github.event.issue.title }}"], "holds a line break or ${{"),
     ],
 )
@@ -103,6 +107,47 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
     done = ci(place, "init", "--yes", *options)
     assert done.returncode == 1 and said in done.stderr and "Try: " in done.stderr
     assert (place / WORKFLOW).read_bytes() == before
+
+
+ODD = "release/1.0+b#2='it\"s'&é"
+
+
+def test_environments_and_branches_may_have_odd_names(sample: Callable[[str], Path]) -> None:
+    place = sample("python")
+    with (place / "tenfold.toml").open("a") as file:
+        file.write("[environments.null]\n[environments.on]\n")
+    git(place, "branch", ODD)  # git takes it
+    done = ci(place, "init", "--yes", "--deploy", f"null={ODD}", "--deploy", "on=develop")
+    assert done.returncode == 0, done.stderr
+    jobs = yaml.safe_load((place / WORKFLOW).read_text())["jobs"]
+    # As words of YAML they would be nothing and true: an environment without protection, and another one.
+    assert (jobs["deploy-null"]["environment"], jobs["deploy-on"]["environment"]) == ("null", "on")
+    context = {"github": {"event_name": "push", "ref": f"refs/heads/{ODD}"}}
+    condition = jobs["deploy-null"]["if"].removeprefix("${{").removesuffix("}}")
+    assert Expression(condition, context, {}).value() is True
+    told = json.loads(ci(place, "check", "--json").stdout)
+    assert (told["ok"], told["findings"]) == (True, [])
+    assert json.loads(ci(place, "init", "--json").stdout)["changed"] is False
+
+
+def test_where_tenfold_comes_from_may_be_said_and_stays_said(sample: Callable[[str], Path]) -> None:
+    place, wheel = sample("php"), "./wheels/tenfold-0.1.0-py3-none-any.whl[ci]"
+    assert ci(place, "init", "--yes", "--install", wheel).returncode == 0
+    assert ci(place, "init", "--yes", "--database", "mysql").returncode == 0
+    steps = yaml.safe_load((place / WORKFLOW).read_text())["jobs"]["notify"]["steps"]
+    assert shlex.split(next(step["run"] for step in steps if step["name"] == "Install Tenfold"))[-1] == wheel
+    assert ci(place, "init", "--yes", "--install", "a; touch b").returncode == 0
+    assert "--quiet 'a; touch b'\n" in (place / WORKFLOW).read_text()
+
+
+def test_the_ends_of_windows_lines_are_no_change(sample: Callable[[str], Path]) -> None:
+    place = sample("node")
+    file = place / WORKFLOW
+    assert ci(place, "init", "--yes", "--database", "mysql").returncode == 0
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    before = file.read_bytes()
+    assert json.loads(ci(place, "init", "--json").stdout)["changed"] is False and file.read_bytes() == before
+    assert json.loads(ci(place, "check", "--json").stdout)["ok"] is True
 
 
 def test_without_code_or_file_init_says_what_to_do(tmp_path: Path) -> None:

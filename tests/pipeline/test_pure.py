@@ -36,6 +36,35 @@ def test_a_repository_is_what_its_files_say(files: list[str], languages: list[La
     assert list(Repository(tuple(files)).languages) == languages
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "version"),
+    [
+        ("pyproject.toml", '[project]\nrequires-python = "<3.13,>=3.11"\n', "3.11"),
+        ("pyproject.toml", '[project]\nrequires-python = "<3.12"\n', "3.11"),
+        ("pyproject.toml", '[project]\nrequires-python = ">3.12, !=3.13.*"\n', "3.14"),
+        ("pyproject.toml", '[project]\nrequires-python = "~=3.13.1"\n', "3.13"),
+        ("pyproject.toml", '[tool.poetry.dependencies]\npython = "^3.13"\n', "3.13"),
+        ("pyproject.toml", "[project]\nrequires-python = 3\n", "3.12"),
+        ("setup.cfg", "[options]\npython_requires = >=3.13\n", "3.13"),
+        ("setup.py", 'setup(python_requires=">=3.7, <3.12")', "3.11"),
+        (".python-version", "pypy3.10-7.3\n", "3.12"),
+    ],
+)
+def test_the_python_of_the_workflow_is_one_that_the_project_takes(file: str, text: str, version: str) -> None:
+    assert Repository((file,), {file: text}).python_version == version
+
+
+@pytest.mark.parametrize(
+    "text", ['{"engines": ["node >= 6"], "scripts": null, "dependencies": null}', '{"engines": {"node": "<23"}}', "[[["]
+)
+def test_an_odd_manifest_is_no_error_of_ours(text: str) -> None:
+    odd = Repository(
+        ("package.json", "pyproject.toml"), {"package.json": text, "pyproject.toml": "project = 1\ntool = 2"}
+    )
+    assert (odd.node_version, odd.python_version) == ("22", "3.12")
+    assert inventory(odd).loose == () and list(quality(odd))
+
+
 def test_versions_are_those_that_the_repository_asks_for() -> None:
     assert of(pyproject_toml='[project]\nrequires-python = ">=3.13"\n').python_version == "3.13"
     assert of(pyproject_toml='[project]\nrequires-python = ">=3.8"\n').python_version == "3.12"

@@ -14,20 +14,29 @@ from tenfold.cli.options import Invocation, common
 from tenfold.errors import ConfigError
 from tenfold.pipeline.actions import USES, pinned
 from tenfold.pipeline.lint import unpinned
-from tenfold.pipeline.plan import Choices
+from tenfold.pipeline.plan import DATABASES, Choices
 from tenfold.pipeline.workflow import CHECKS, render
 
 
 @click.command()
-@click.option("--database", type=click.Choice(["mariadb", "mysql"]), help="The server that tests run against.")
+@click.option("--database", type=click.Choice(DATABASES), help="The server that tests run against.")
 @click.option("--deploy", "deploys", multiple=True, metavar="ENV=BRANCH", help="Deploy ENV from BRANCH; repeat it.")
 @click.option("--library", is_flag=True, help="No platform: tests, quality and security only.")
 @click.option("--test", metavar="COMMAND", help="What the job test runs in place of Tenfold's own.")
 @click.option("--quality", metavar="COMMAND", help="Likewise for quality.")
 @click.option("--security", metavar="COMMAND", help="Likewise for security.")
+@click.option(
+    "--install", metavar="REQUIREMENT", help="What pip installs on the runner; default: this release, from its index."
+)
 @common
 def init(
-    run: Invocation, /, database: str | None, deploys: tuple[str, ...], library: bool, **commands: str | None
+    run: Invocation,
+    /,
+    database: str | None,
+    deploys: tuple[str, ...],
+    library: bool,
+    install: str | None,
+    **commands: str | None,
 ) -> int | None:
     """Write .github/workflows/tenfold.yml for the platform of --file.
 
@@ -43,12 +52,13 @@ def init(
         _pairs(deploys) or before.deploy,
         {**before.commands, **{job: text for job, text in given.items() if text}},
         library or before.library,
+        before.install if install is None else install,
     )
     plan = ci_place.planned(run, choices)
     text = keep_pins(render(plan), old or "")
     told = {"file": str(path), "languages": [str(one) for one in plan.languages], "unpinned": unpinned(text),
             "deploys": {target.environment: target.branch for target in plan.targets}}  # fmt: skip
-    if old == text:
+    if old is not None and old.splitlines() == text.splitlines():  # git may have given it the ends of Windows' lines
         run.result({**told, "changed": False})
         run.say(f"{path} is as it would be written")
         return None

@@ -89,7 +89,7 @@ def _python(job: Job, workshop: Workshop, repository: Repository) -> None:
 
 
 def _node(job: Job, workshop: Workshop, repository: Repository) -> None:
-    if "test" not in repository.json("package.json").get("scripts", {}):
+    if "test" not in repository.table("package.json", "scripts"):
         job.findings.append('tests: package.json has no script "test"; add one, such as "node --test"')
         return
     raw = workshop.reports / "v8"

@@ -70,7 +70,7 @@ def _concurrency(name: str, job: Mapping[Any, Any]) -> Iterator[str]:
         yield f"jobs.{name}: says no concurrency; name a group" + (" that is never cancelled" if deploys else "")
     elif deploys and cancels is not False:
         yield f"jobs.{name}: a deploy must never be cancelled; write cancel-in-progress: false"
-    if deploys and "environment" not in job:
+    if deploys and not isinstance(job.get("environment"), (str, Mapping)):
         yield f"jobs.{name}: deploys without an environment, so nothing protects it; name one"
 
 

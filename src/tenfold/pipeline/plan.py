@@ -13,10 +13,12 @@ from tenfold.pipeline.repository import Language, Repository
 from tenfold.topology import overlay
 from tenfold.topology.references import references
 
-BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+# What git takes as the name of a branch (git-check-ref-format), less what would end an expression of GitHub's.
+NO_BRANCH = re.compile(r"[\s~^:?*\[\\]|\.\.|@\{|//|^[-/]|/$|\.$|(^|/)\.|\.lock(/|$)|^@$|\}\}|\$\{\{")
 USUAL_BRANCHES = {"staging": "develop", "production": "main"}
-# Set by GitHub or by Tenfold on the runner: a secret of that name would be theirs, not the user's.
-NEVER_SECRETS = ("GITHUB_TOKEN",)
+# Set on every runner: a secret of that name would take the place of what the commands need.
+NEVER_SECRETS = {"GITHUB_TOKEN", "PATH", "HOME", "USER", "SHELL", "LANG", "TMPDIR", "CI"}
+DATABASES = ("mariadb", "mysql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,14 @@ class Choices:
     deploy    environment → branch that it is deployed from; empty: staging from develop, production from main
     commands  job → the command that is run in place of Tenfold's own
     library   no platform: no services, nothing to deploy
+    install   what pip installs to have Tenfold on the runner; "": this release, from the index
     """
 
     database: str = "mariadb"
     deploy: Mapping[str, str] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
     library: bool = False
+    install: str = ""
 
     def options(self) -> list[str]:
         """As options of `tenfold ci init`."""
@@ -42,6 +46,7 @@ class Choices:
             given += ["--deploy", f"{name}={branch}"]
         for job, command in self.commands.items():
             given += [f"--{job}", command]
+        given += ["--install", self.install] if self.install else []
         return given
 
     def line(self) -> str:
@@ -80,7 +85,8 @@ class Plan:
 def plan(raw: Mapping[str, Any] | None, repository: Repository, choices: Choices, version: str) -> Plan:
     """Decide the workflow. raw: the file as TOML holds it, right already; None with `library`.
 
-    Raises ConfigError for a branch that is none, an environment that is not in the file, a repository without code.
+    Raises ConfigError for a branch that is none, an environment that is not in the file, a repository without code,
+    and for choices that a line of a workflow cannot hold.
     """
     if not repository.languages:
         raise ConfigError(
@@ -88,9 +94,13 @@ def plan(raw: Mapping[str, Any] | None, repository: Repository, choices: Choices
             "phpunit.xml at the top, and no source file there or in src/",
             hint="run it in the root of the repository",
         )
-    for job, command in choices.commands.items():
+    for job, command in {**choices.commands, "install": choices.install}.items():
         if not command.isprintable() or "${{" in command:
             raise ConfigError(f"--{job}: the command holds a line break or ${{{{", hint="put it into a script")
+    if choices.database not in DATABASES:
+        raise ConfigError(
+            f"--database {choices.database}: that is none", hint=f"tenfold ci init --database {DATABASES[0]}"
+        )
     own = repository.table("pyproject.toml", "project").get("name") == "tenfold"
     raw = dict(raw or {})
     return Plan(
@@ -100,7 +110,7 @@ def plan(raw: Mapping[str, Any] | None, repository: Repository, choices: Choices
         languages=repository.languages,
         python=repository.python_version,
         node=repository.node_version,
-        install="-e .[ci]" if own else f"tenfold[ci]=={version}",
+        install=choices.install or ("-e .[ci]" if own else f"tenfold[ci]=={version}"),
         targets=tuple(_targets(raw, choices)),
         notified=_variables(raw, None, ("notify",)) if raw.get("notify") else None,
     )
@@ -116,7 +126,7 @@ def _targets(raw: dict[str, Any], choices: Choices) -> Sequence[Target]:
                 f"--deploy {name}={branch}: the file has no environment {name!r} (has: {', '.join(known) or 'none'})",
                 hint=f"add [environments.{name}] to the file",
             )
-        if not BRANCH.fullmatch(branch) or ".." in branch:
+        if not branch.isprintable() or not branch or NO_BRANCH.search(branch):
             raise ConfigError(f"--deploy {name}={branch}: that is no name of a branch", hint="write NAME=BRANCH")
         hosts = bool(raw["environments"][name].get("hosts"))
         targets.append(Target(name, branch, _variables(raw, name), hosts))
@@ -129,4 +139,4 @@ def _variables(raw: dict[str, Any], environment: str | None, within: tuple[str, 
     """Names of the variables that hold the secrets of the file, as the environment sees it."""
     seen = overlay.seen_by(raw, environment)
     found = {one.variable for one in references(seen) if one.variable and one.path[: len(within)] == within}
-    return tuple(sorted(found - {*NEVER_SECRETS}))
+    return tuple(sorted(found - NEVER_SECRETS))

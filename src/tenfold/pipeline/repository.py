@@ -17,7 +17,7 @@ from tenfold.topology.mistakes import table
 MANIFESTS = (
     "pyproject.toml", "setup.cfg", "setup.py", "tox.ini", "mypy.ini", ".coveragerc", ".python-version",
     "requirements*.txt", "requirements*.lock", "*requirements.txt", "requirements/*.txt", "requirements/*.lock",
-    "package.json", ".nvmrc", "composer.json",
+    "package.json", ".nvmrc", ".node-version", "composer.json",
 )  # fmt: skip
 PYTHON_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock")
 NPM_LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
@@ -30,7 +30,9 @@ FOR_TESTS = "(?:dev|develop|development|local|test|tests|testing|ci)"
 TEST_REQUIREMENTS = re.compile(
     rf"(requirements/(requirements[-_.])?{FOR_TESTS}|requirements[-_.]{FOR_TESTS}|{FOR_TESTS}[-_.]requirements)\.txt"
 )
-OLDEST_PYTHON, USUAL_PYTHON, USUAL_NODE = (3, 11), "3.12", "22"
+# Minors of Python 3 that Tenfold runs on, and what is set up where the repository does not say.
+PYTHONS, USUAL_PYTHON, USUAL_NODE = range(11, 15), 12, "22"
+BOUND = re.compile(r"(>=|<=|==|!=|~=|\^|~|<|>)?\s*3\.(\d+)(\.\d+)?")
 
 
 class Language(StrEnum):
@@ -47,6 +49,18 @@ SUFFIXES = {
     Language.NODE: (".js", ".cjs", ".mjs", ".ts", ".mts", ".cts", ".jsx", ".tsx"),
     Language.PHP: (".php",),
 }
+
+
+def _allows(minor: int, sign: str, bound: str, patch: str) -> bool:
+    """Whether a bound of PEP 440 or Poetry leaves a release of 3.`minor`, `patch` being what follows its own minor."""
+    at = int(bound)
+    if sign in (">=", "^") or (sign == "~=" and not patch) or (sign == ">" and patch):
+        return minor >= at
+    if sign in ("<", "<="):
+        return minor <= at if patch else minor < at
+    if sign == "!=":
+        return bool(patch) or minor != at
+    return minor > at if sign == ">" else minor == at
 
 
 def is_lock(name: str) -> bool:
@@ -128,17 +142,29 @@ class Repository:
     @property
     def python_version(self) -> str:
         """The Python that the workflow sets up: what the repository asks for, if Tenfold runs on it."""
-        asked = self.texts.get(".python-version", "") or str(
-            self.toml("pyproject.toml").get("project", {}).get("requires-python", "")
-        )
-        found = re.search(r"3\.(\d+)", asked)
-        return f"3.{found[1]}" if found and (3, int(found[1])) >= OLDEST_PYTHON else USUAL_PYTHON
+        said = (
+            self.texts.get(".python-version", ""),
+            self.table("pyproject.toml", "project").get("requires-python", ""),
+            self.table("pyproject.toml", "tool", "poetry", "dependencies").get("python", ""),
+            *(found[1] for name in ("setup.cfg", "setup.py")
+              if (found := re.search(r"python_requires\s*=\s*['\"]?([^'\"\n]+)", self.texts.get(name, "")))),
+        )  # fmt: skip
+        bounds = BOUND.findall(next((str(one) for one in said if one), ""))
+        # The oldest that is asked for by name, else the usual one, else any.
+        named = [int(minor) for sign, minor, _ in bounds if not sign.startswith(("<", "!")) and int(minor) in PYTHONS]
+        fitting = [minor for minor in (*sorted(named), USUAL_PYTHON, *PYTHONS)
+                   if all(_allows(minor, *bound) for bound in bounds)]  # fmt: skip
+        return f"3.{(*fitting, USUAL_PYTHON)[0]}"
 
     @property
     def node_version(self) -> str:
         """The major of Node that the workflow sets up."""
-        asked = self.texts.get(".nvmrc", "") or str(self.json("package.json").get("engines", {}).get("node", ""))
-        found = re.search(r"\d+", asked)
+        asked = (
+            self.texts.get(".nvmrc")
+            or self.texts.get(".node-version")
+            or str(self.table("package.json", "engines").get("node", ""))
+        )
+        found = re.search(r"\d+", re.sub(r"<=?\s*v?[\d.]+", "", asked))  # an upper bound names none to use
         return found[0] if found else USUAL_NODE
 
     def sources(self, language: Language) -> list[str]:

@@ -63,7 +63,7 @@ def _python(repository: Repository) -> Iterator[Check]:
         or "[mypy" in repository.texts.get("setup.cfg", "")
     ):
         # The project's own settings say which files.
-        where = () if "files" in settings.get("mypy", {}) else (".",)
+        where = () if "files" in repository.table("pyproject.toml", "tool", "mypy") else (".",)
         yield Check("types", ("mypy", *where), "mend what mypy names")
     else:
         yield Check(
@@ -74,8 +74,8 @@ def _python(repository: Repository) -> Iterator[Check]:
 
 
 def _node(repository: Repository) -> Iterator[Check]:
-    package = repository.json("package.json")
-    scripts, has = package.get("scripts", {}), {**package.get("dependencies", {}), **package.get("devDependencies", {})}
+    scripts = repository.table("package.json", "scripts")
+    has = {**repository.table("package.json", "dependencies"), **repository.table("package.json", "devDependencies")}
     eslint = any(re.match(r"(eslint\.config\.[cm]?[jt]s|\.eslintrc(\.\w+)?)$", f) for f in repository.files)
     if "lint" in scripts:
         yield Check("lint", ("npm", "run", "--silent", "lint"), "npm run lint")

@@ -19,7 +19,7 @@ from tenfold.pipeline.repository import NAMES, Language
 PATH = ".github/workflows/tenfold.yml"
 REPORTS = ".tenfold/ci/reports"
 RUNNER = "ubuntu-24.04"
-MARK = re.compile(r"^# Rendered by Tenfold (?P<version>\S+)(?: with: (?P<options>.*))?$", re.MULTILINE)
+MARK = re.compile(r"^# Rendered by Tenfold (?P<version>\S+)(?: with: (?P<options>.*?))?\r?$", re.MULTILINE)
 CHECKS = ("test", "quality", "security")
 # A deploy has more than it, the health checks and a roll-back may take together: what is cut off rolls nothing back.
 MINUTES = {"test": 30, "quality": 15, "security": 15, "deploy": 90, "notify": 10}
@@ -143,13 +143,13 @@ def _deploy(plan: Plan, target: Target) -> str:
     return f"""\
 deploy-{target.environment}:
   needs: [{", ".join(CHECKS)}]
-  if: ${{{{ github.event_name == 'push' && github.ref == 'refs/heads/{target.branch}' }}}}
+  if: ${{{{ github.event_name == 'push' && {_on(target.branch)} }}}}
   runs-on: {RUNNER}
   timeout-minutes: {MINUTES["deploy"]}
   permissions:
     contents: read
   # Its protection (who approves, which branches, its secrets) is set in the repository's settings.
-  environment: {target.environment}
+  environment: {_word(target.environment)}
   # A deploy is never cancelled: half of one is worse than none. The next waits.
   concurrency:
     group: deploy-{target.environment}
@@ -165,7 +165,7 @@ deploy-{target.environment}:
 def _notify(plan: Plan) -> str:
     jobs = [*CHECKS, *(f"deploy-{target.environment}" for target in plan.targets)]
     branches = [target.branch for target in plan.targets]
-    here = " || ".join(f"github.ref == 'refs/heads/{branch}'" for branch in branches)
+    here = " || ".join(map(_on, branches))
     when = "always() && github.event_name == 'push'" + (f" && ({here})" if here else "")
     results = {f"RESULT_{job.upper().replace('-', '_')}": f"${{{{ needs.{job}.result }}}}" for job in jobs}
     secrets = {name: f"${{{{ secrets.{name} }}}}" for name in plan.notified or ()}
@@ -202,7 +202,7 @@ def _setup(plan: Plan, *, code: bool) -> str:
 {_uses(SETUP_NODE)}      with:
         node-version: "{plan.node}"
 """
-    return text + _step("Install Tenfold", f'python -m pip install --quiet "{plan.install}"', {})
+    return text + _step("Install Tenfold", f"python -m pip install --quiet {_argument(plan.install)}", {})
 
 
 def _uses(action: Action) -> str:
@@ -217,22 +217,38 @@ def _step(name: str, run: str, environment: Mapping[str, str]) -> str:
     return text
 
 
+def _on(branch: str) -> str:
+    """The expression that is true on a branch; a quote in a text of GitHub's is written twice."""
+    return "github.ref == 'refs/heads/" + branch.replace("'", "''") + "'"
+
+
+def _word(name: str) -> str:
+    """A name as YAML takes it for a text, be it `on` or `null`."""
+    return json.dumps(name) if name in ("null", "true", "false", "yes", "no", "on", "off", "y", "n") else name
+
+
+def _argument(text: str) -> str:
+    return f'"{text}"' if re.fullmatch(r"[\w .\[\]=+,-]+", text) else shlex.quote(text)
+
+
 def _quoted(value: str) -> str:
     return value if re.fullmatch(r"\$\{\{ [\w.]+ \}\}", value) else json.dumps(value)
 
 
 def choices_of(options: list[str]) -> Choices:
     """The choices that the first line of a workflow names; what it does not know is left out."""
-    deploy, commands, database, library = {}, {}, "mariadb", False
+    deploy, commands, database, library, install = {}, {}, "mariadb", False, ""
     words = iter(options)
     for word in words:
         if word == "--library":
             library = True
         elif word == "--database":
             database = next(words, "mariadb")
+        elif word == "--install":
+            install = next(words, "")
         elif word == "--deploy":
             name, _, branch = next(words, "").partition("=")
             deploy[name] = branch
         elif word.removeprefix("--") in CHECKS:
             commands[word.removeprefix("--")] = next(words, "")
-    return Choices(database, deploy, commands, library)
+    return Choices(database, deploy, commands, library, install)
