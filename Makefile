@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+# Where images set this, each of the thousands of processes that tests start would compile all of Tenfold anew.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help up test check bench faults oracle drills clean
 
 help:            ## this list
