@@ -23,7 +23,10 @@ _GEOMETRY = {
 
 
 def row_text(table: Moved, row: str = "") -> str:
-    """SQL for all that is stored in a row, as "(1,'a',NULL)"; never NULL. row: an alias with its dot."""
+    """SQL for all that is stored in a row, as "(1,'a',NULL)". row: an alias with its dot.
+
+    NULL where MySQL cannot make it: it makes no text that is longer than max_allowed_packet.
+    """
     return _tuple(table, [_literal(table, column, row) for column in table.stored])
 
 
@@ -41,8 +44,15 @@ def key_literals(table: Moved, columns: Sequence[str], row: str = "") -> list[st
 
 def _tuple(table: Moved, literals: Sequence[str]) -> str:
     if table.dialect is MYSQL:
-        return "CONCAT('(',CONCAT_WS(','," + ",".join(literals) + "),')')"
-    return "'('||" + "||','||".join(literals) + "||')'"
+        # Not CONCAT_WS, which leaves out what is NULL: a value that is too long would be as if it were not there.
+        return "CONCAT('('," + ",',',".join(literals) + ",')')"
+    return f"'('||{_in_line(literals)}||')'"
+
+
+def _in_line(literals: Sequence[str]) -> str:
+    """The texts with commas between, by halves: SQLite takes no expression that is a thousand deep."""
+    middle = len(literals) // 2
+    return f"({_in_line(literals[:middle])}||','||{_in_line(literals[middle:])})" if middle else literals[0]
 
 
 def joined(expression: str, table: Moved) -> str:
@@ -80,7 +90,7 @@ def _literal(table: Moved, column: str, row: str) -> str:
 
 
 def _mysql(column: Column, name: str) -> str:
-    """QUOTE writes NULL as the word; all else that is NULL has to be made to."""
+    """QUOTE writes NULL as the word; all else that is NULL has to be made to. What is too long stays NULL."""
     kind = column.kind
     if kind in ("integer", "decimal"):
         return f"IFNULL({name},'NULL')"
@@ -94,14 +104,18 @@ def _mysql(column: Column, name: str) -> str:
         return f"QUOTE({name})"
     if kind == "text":
         # The bytes themselves: a way through utf8mb4 and back does not end where it began in every character set.
-        return f"IFNULL(CONCAT('_{column.collation.partition('_')[0]} x''',HEX({name}),''''),'NULL')"
+        return _hex(f"_{column.collation.partition('_')[0]} x", name)
     if kind == "binary" or _word(column) in _GEOMETRY:
-        return f"IFNULL(CONCAT('x''',HEX({name}),''''),'NULL')"
+        return _hex("x", name)
     if kind in ("date", "datetime", "time", "uuid"):
         return f"QUOTE({name})"
     if kind == "json" or _word(column) in ("inet4", "inet6"):
         return f"QUOTE(CAST({name} AS CHAR CHARACTER SET utf8mb4))"
     raise MoveError(f"{column.name} is {column.declared}, which Tenfold cannot move", hint="change the column's type")
+
+
+def _hex(introducer: str, name: str) -> str:
+    return f"IF({name} IS NULL,'NULL',CONCAT('{introducer}''',HEX({name}),''''))"
 
 
 def _sqlite(name: str) -> str:
@@ -110,9 +124,10 @@ def _sqlite(name: str) -> str:
 
 
 def _sqlite_key(name: str) -> str:
-    # A cast has an affinity, which a plain literal has not: as a rule, compare with the latter.
-    odd = f"typeof({name}) = 'text' AND instr(CAST({name} AS BLOB), x'00') > 0"
-    return f"CASE WHEN {odd} THEN {_cast(name)} ELSE {_quoted(name)} END"
+    # A cast has an affinity, by which a number would be compared as text; with the sign before it, it has none.
+    # Zero bytes end what quote() writes; what is not ASCII may be no UTF-8 either, and no answer could be read.
+    odd = f"typeof({name}) = 'text' AND (instr(CAST({name} AS BLOB), x'00') > 0 OR {name} GLOB '*[^ -~]*')"
+    return f"CASE WHEN {odd} THEN '+'||{_cast(name)} ELSE {_quoted(name)} END"
 
 
 def _quoted(name: str) -> str:

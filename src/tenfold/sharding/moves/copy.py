@@ -126,6 +126,8 @@ class Copier:
         self._size = self._most = max(1, chunk.asked // 2)
 
     def _insert(self, driver: Driver, chunk: Chunk) -> None:
+        if chunk.count and not chunk.text:
+            raise _TooLong(f"{self.leg.source} makes no text that is longer than its max_allowed_packet")
         if chunk.count:
             written = driver.execute(rows.insert_rows(self.table, chunk.text), ()).rowcount
             if written != chunk.count:
@@ -136,6 +138,8 @@ class Copier:
         """Row by row; one whose place another row holds is left out and marked, to be followed up later."""
         sql = rows.read_singly(self.table, position, chunk.end, self.leg.buckets)
         found = self.work.shards.rows(self.leg.source, sql)
+        if any(row is None for *_, row in found):
+            raise _TooLong(f"{self.leg.source} makes no text that is longer than its max_allowed_packet")
 
         def write(driver: Driver) -> None:
             left_out = []

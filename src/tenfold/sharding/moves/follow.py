@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from tenfold.errors import ConstraintError, MoveError
+from tenfold.errors import ConstraintError, MoveError, StatementError
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves import rows
-from tenfold.sharding.moves.copy import write_keys
+from tenfold.sharding.moves.copy import LONGEST, write_keys
 from tenfold.sharding.moves.tables import Moved, dirty_table, listed
 from tenfold.sharding.moves.work import Work
 from tenfold.sharding.ports import Driver
@@ -15,8 +15,10 @@ from tenfold.sharding.ports import Driver
 BATCH, AT_ONCE = 500, 25
 """So many marks are carried together, and so few deleted by one statement: what MariaDB takes for a list of tuples
 grows with its square (500 at once 220 ms, in slices of 25 9 ms), and writers of these rows wait meanwhile."""
+FIRST = 25
+"""Marks of a table that are carried together first, while nobody knows how long its rows are."""
 TRIES = 20
-"""How often rows whose place others hold are tried again before the move stops and names them."""
+"""How often rows whose place others hold are tried in vain before the move stops and names them."""
 Mark = tuple[str, int, int]
 """Primary key as literals, bucket, version."""
 
@@ -27,6 +29,7 @@ class Follower:
     def __init__(self, work: Work, giver: str, taker: str, tables: Sequence[Moved], buckets: Collection[int]) -> None:
         self.work, self.giver, self.taker = work, giver, taker
         self.tables, self.buckets = tables, frozenset(buckets)
+        self._sizes: dict[int, int] = {}
         self.note: Callable[[Moved, Sequence[Mark]], None] | None = None
         """Is told of marks before any of them is taken away."""
 
@@ -47,10 +50,11 @@ class Follower:
 
     def drain(self, buckets: Collection[int], *, lock: str = "") -> int:
         """Carry until no mark of `buckets` is left → how many it were. Raises MoveError for rows that find no place."""
-        total = 0
-        for _ in range(TRIES):
+        total = in_vain = 0
+        while in_vain < TRIES:
             carried, stuck = self.round(buckets, lock=lock)
             total += carried
+            in_vain = 0 if carried else in_vain + 1
             if not carried and not stuck:
                 return total
             if stuck:
@@ -60,7 +64,7 @@ class Follower:
         raise MoveError(
             f"rows of {' and '.join(self._named(buckets))} find no place on {self.taker}: others there hold a value "
             "that is unique",
-            hint="compare them on both shards; then `tenfold shard resume`, or cancel",
+            hint="compare them on both shards; then `tenfold shard resume`, or undo",
         )
 
     def _named(self, buckets: Collection[int]) -> list[str]:
@@ -76,17 +80,35 @@ class Follower:
         driver = self.work.shards.at(self.giver)
         carried = stuck = 0
         while True:
-            sql = rows.read_marks(self.work.move.id, table, buckets, BATCH, lock)
+            asked = self._sizes.get(table.number, FIRST)
+            # What stays comes first again: the others may free its place.
+            sql = rows.read_marks(self.work.move.id, table, buckets, asked, lock, skip=stuck)
             marks: list[Mark] = [(key, int(of), int(version)) for key, of, version in driver.execute(sql, ()).rows]
             if not marks:
                 return carried, stuck
             if self.note is not None:
                 self.note(table, marks)
-            done = self._batch(table, marks, buckets)
+            done = self._halved(table, marks, buckets)
             carried, stuck = carried + len(done), stuck + len(marks) - len(done)
-            # What stays would be read again and again: the rest waits for the next round.
-            if len(marks) < BATCH or len(done) < len(marks):
+            if len(marks) < asked:
                 return carried, stuck
+
+    def _halved(self, table: Moved, marks: Sequence[Mark], buckets: Collection[int]) -> list[Mark]:
+        """As `_batch`, and the half of them at a time where a server takes no statement that is so long."""
+        try:
+            return self._batch(table, marks, buckets)
+        except ConstraintError:
+            raise
+        except StatementError as error:
+            if len(marks) == 1:
+                raise MoveError(
+                    f"the row {marks[0][0]} of {table.shape.name} cannot go from {self.giver} to {self.taker}: {error}",
+                    hint="if it is too long, raise max_allowed_packet on both servers; then `tenfold shard resume`",
+                ) from error
+        middle = len(marks) // 2
+        self._sizes[table.number] = middle
+        done = self._halved(table, marks[:middle], buckets)
+        return done + self._halved(table, marks[middle:], buckets)
 
     def _batch(self, table: Moved, marks: Sequence[Mark], buckets: Collection[int]) -> list[Mark]:
         """Carry the rows of some marks → the marks of those that are where they belong now.
@@ -97,6 +119,9 @@ class Follower:
         work, keys = self.work, sorted({key for key, _, _ in marks})
         # Read after their versions: what is read is at least as new as they are.
         found = work.shards.rows(self.giver, rows.read_rows(table, keys, buckets))
+        if any(row is None for _, _, row in found):
+            raise StatementError(f"{self.giver} makes no text that is longer than its max_allowed_packet")
+        self._adapt(table, len(marks), sum(len(key) for key in keys) + sum(len(row) for _, _, row in found))
         if table.key and found:
             count, text = work.shards.rows(self.giver, rows.keys_of_rows(table, keys, buckets))[0]
             if count:
@@ -109,6 +134,11 @@ class Follower:
             work.progress.step("follow.marks")
             work.again(lambda: self._unmark(table, done))
         return done
+
+    def _adapt(self, table: Moved, count: int, length: int) -> None:
+        """As many marks the next time as make a statement of about the length of those that copy."""
+        wished = LONGEST[table.dialect is MYSQL] * count // max(length, 1)
+        self._sizes[table.number] = max(1, min(wished, 2 * self._sizes.get(table.number, FIRST), BATCH))
 
     def _apply(
         self, table: Moved, keys: Sequence[str], found: Sequence[tuple[str, str]], buckets: Collection[int]

@@ -70,11 +70,13 @@ def mark(move: int, table: Moved, rows: Sequence[tuple[str, int]]) -> str:
     )
 
 
-def read_marks(move: int, table: Moved, buckets: Collection[int], count: int, lock: str = "") -> str:
-    """SELECT of at most `count` marks: (primary key as literals, bucket, version)."""
+def read_marks(
+    move: int, table: Moved, buckets: Collection[int], count: int, lock: str = "", *, skip: int = 0
+) -> str:  # fmt: skip
+    """SELECT of at most `count` marks after the first `skip`: (primary key as literals, bucket, version)."""
     return (
         f"SELECT {key_text(table, table.shape.primary_key)}, tf_bucket, tf_version FROM {dirty_table(move, table)}"
-        f" WHERE tf_bucket IN ({listed(table.of(buckets))}) LIMIT {count}{lock}"
+        f" WHERE tf_bucket IN ({listed(table.of(buckets))}) LIMIT {count} OFFSET {skip}{lock}"
     )
 
 

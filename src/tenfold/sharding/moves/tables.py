@@ -156,4 +156,6 @@ def column_type(table: Moved, column: str) -> str:
         if not held.collation:
             return held.declared
         return f"{held.declared} CHARACTER SET {held.collation.partition('_')[0]} COLLATE {held.collation}"
-    return f"{held.declared} COLLATE {held.collation}"
+    # In a STRICT table ANY keeps 1 and '1' apart; in one of ours it would make them one.
+    declared = "" if held.kind == "any" else held.declared
+    return f"{declared} COLLATE {held.collation}"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tenfold.errors import MoveError
+from tenfold.sharding.engine.router import opener
 from tenfold.sharding.moves.record import Leg
 from tests.sharding.engine.sites import Site, mariadb_site
-from tests.sharding.moves.mover.places import POSTS, Place
+from tests.sharding.moves.mover.places import POSTS, Kill, Killed, Place
 
 MARIA = """
 CREATE TABLE posts (
@@ -113,3 +117,65 @@ def _seen(site: Site, shard: str, sql: str) -> list[Any]:
         cursor.execute("SET time_zone = '+00:00'")
         cursor.execute(sql)
         return list(cursor.fetchall())
+
+
+@pytest.mark.parametrize("killed_at", ["", "phase.copied"], ids=["copied", "followed"])
+def test_a_value_too_long_to_be_sent_stops_the_move_and_never_arrives_as_nothing(odd: Place, killed_at: str) -> None:
+    site = odd.site
+    if site.engine == "sqlite":
+        pytest.skip("there a statement may have a gigabyte")
+    look, too_long = site.look, "REPEAT('x', 9000000)"  # twice as long in hexadecimal, and 16 MB may be sent
+    look("shard_0", f"INSERT INTO posts (a, b, c, bl) VALUES ('long', '', 1, {'NULL' if killed_at else too_long})")
+    odd.mover().begin([Leg("shard_0", "shard_1", (POSTS,))])
+    if killed_at:
+        with pytest.raises(Killed):
+            odd.mover(Kill(killed_at)).run()
+        look("shard_0", f"UPDATE posts SET bl = {too_long}")
+    with pytest.raises(MoveError, match=r"'long'.*cannot go.*max_allowed_packet"):
+        odd.mover().run()
+    look("shard_0", "UPDATE posts SET bl = REPEAT('y', 4000000)")
+    odd.mover().run()
+    odd.mover().finish()
+    assert look("shard_1", "SELECT a, LENGTH(bl) FROM posts") == [("long", 4000000)]
+
+
+def test_rows_that_fit_no_statement_together_are_followed_a_few_at_a_time(odd: Place) -> None:
+    site = odd.site
+    if site.engine == "sqlite":
+        pytest.skip("there a statement may have a gigabyte")
+    site.look("shard_0", "INSERT INTO posts (a, b, c) SELECT 'long', '', seq FROM seq_1_to_30")
+    odd.mover().begin([Leg("shard_0", "shard_1", (POSTS,))])
+    with pytest.raises(Killed):
+        odd.mover(Kill("phase.copied")).run()
+    site.look("shard_0", "UPDATE posts SET bl = REPEAT('x', 500000)")
+    odd.mover().run()
+    odd.mover().finish()
+    assert site.look("shard_1", "SELECT COUNT(*), MIN(LENGTH(bl)) FROM posts") == [(30, 500000)]
+
+
+def test_rows_are_told_apart_by_every_key_that_sqlite_keeps_apart(tmp_path: Path) -> None:
+    """By type too, in a STRICT table; text that is no UTF-8; and beside more columns than an expression has levels."""
+    many = ", ".join(f"v{number} ANY" for number in range(600))
+    create = f"CREATE TABLE posts (k ANY NOT NULL, n TEXT NOT NULL, {many}, PRIMARY KEY (k, n)) STRICT"
+    place = _with_posts(Site(tmp_path / "site"), create)
+    look = place.site.look
+    keys = ["1, 'a'", "'1', 'a'", "x'31', 'a'", "1.5, 'a'", "'1.5', 'a'", "'é', CAST(x'80' AS TEXT)",
+            "CAST(x'ff41' AS TEXT), 'nul' || char(0)"]  # fmt: skip
+    for key in keys:
+        look("shard_0", f"INSERT INTO posts (k, n, v0) VALUES ({key}, 'first')")
+
+    class Written(Kill):
+        def step(self, name: str) -> None:
+            if name == "cutover.fence":  # compared ahead; from here on there are marks alone
+                with closing(opener(place.site.topology(), "shard_0")()) as driver:
+                    for number, key in enumerate(keys):
+                        driver.execute(f"UPDATE posts SET v599 = ? WHERE (k, n) = ({key})", (number,))
+
+    place.mover().begin([Leg("shard_0", "shard_1", (POSTS,))])
+    place.mover(Written()).run()
+    seen = "SELECT typeof(k), hex(k), hex(n), v0, v599 FROM posts ORDER BY v599"
+    before = look("shard_0", seen)
+    assert [row[4] for row in before] == [*range(len(keys))]
+    assert look("shard_1", seen) == before
+    place.mover().finish()
+    assert not look("shard_0", "SELECT 1 FROM posts")

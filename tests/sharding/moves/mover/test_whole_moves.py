@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from tenfold.errors import MoveError
+from tenfold.sharding.engine.router import opener
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.record import Leg
 from tests.sharding.moves.mover.places import POSTS, Kill, Killed, Place
@@ -214,3 +217,21 @@ def test_rows_that_lie_on_the_target_already_stop_the_move(place: Place) -> None
         place.mover().run()
     place.mover().cancel()
     assert len(place.site.look(leg.target, "SELECT id FROM users")) == len(stray), "what was there is not the move's"
+
+
+def test_rows_that_changed_places_find_them_however_many_they_are(place: Place) -> None:
+    leg = place.leg(count=1)
+    (user,) = place.users(leg.buckets, 1)
+    for first in range(1, 1201, 300):
+        values = ", ".join(f"({n}, {user}, '{n}', 1)" for n in range(first, first + 300))
+        place.site.look(leg.source, f"INSERT INTO deposits VALUES {values}")
+    place.mover().begin([leg])
+    with pytest.raises(Killed):
+        place.mover(Kill("phase.copied")).run()
+    with closing(opener(place.site.topology(), leg.source)()) as driver:
+        driver.execute("UPDATE deposits SET ref = -id", ())  # (user_id, ref) is unique
+        driver.execute("UPDATE deposits SET ref = CASE WHEN id <= 600 THEN id + 600 ELSE id - 600 END", ())
+    before = place.rows()
+    place.mover().run()
+    place.mover().finish()
+    assert place.rows() == before and not place.left_behind()
