@@ -13,6 +13,7 @@ from tenfold.errors import MoveError, NodeDown, NodeError, StatementError, Tenfo
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves import rows, verify
 from tenfold.sharding.moves.ahead import MOST, Ahead, worthwhile
+from tenfold.sharding.moves.counters import count_on
 from tenfold.sharding.moves.follow import Follower, locking
 from tenfold.sharding.moves.installing import set_fences
 from tenfold.sharding.moves.record import spans
@@ -108,6 +109,7 @@ class Cutover:
             self._drain(some)
             self.work.progress.step("cutover.compare")
             self._compare(some)
+            self._count_on(some)
             self._set_s = self.work.clock() - drained_s
             self.work.progress.step("cutover.bump")
             bumped = True  # or so it may be, from here on
@@ -225,6 +227,14 @@ class Cutover:
             raise _Busy(str(error)) from error
         if differing:
             raise _Differs(differing)
+
+    def _count_on(self, some: Sequence[int]) -> None:
+        try:
+            count_on(self.work.shards, self.giver, self.taker, self.tables, some)
+        except NodeDown:
+            raise
+        except NodeError as error:
+            raise _Busy(str(error)) from error
 
     def _repair(self, some: Sequence[int], tables: Sequence[Moved], nth: int) -> None:
         """Mark the rows that differ, as if they had been written again; the fence is down meanwhile."""

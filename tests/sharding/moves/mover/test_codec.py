@@ -179,3 +179,26 @@ def test_rows_are_told_apart_by_every_key_that_sqlite_keeps_apart(tmp_path: Path
     assert look("shard_1", seen) == before
     place.mover().finish()
     assert not look("shard_0", "SELECT 1 FROM posts")
+
+
+@pytest.mark.parametrize("ending", ["finish", "undo"])
+def test_a_number_that_a_deleted_row_had_is_not_given_to_another(place: Place, ending: str) -> None:
+    look, lite = place.site.look, place.site.engine == "sqlite"
+    ((home,),) = look("shard_0", "SELECT shard FROM tf_bucket WHERE bucket = ?", (POSTS,))
+    target = "shard_1" if home != "shard_1" else "shard_2"
+    for shard in place.site.shards if lite else ():
+        look(shard, "DROP TABLE posts")
+        look(shard, "CREATE TABLE posts (id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT)")
+
+    def posted(shard: str) -> int:
+        with closing(opener(place.site.topology(), shard)()) as driver:
+            number = driver.execute("INSERT INTO posts (title) VALUES ('one')", ()).lastrowid
+            driver.execute("DELETE FROM posts WHERE id = ?", (number,))
+        return int(number or 0)
+
+    first = posted(home)
+    place.mover().begin([Leg(home, target, (POSTS,))])
+    place.mover().run()
+    assert posted(target) == first + 1
+    getattr(place.mover(), ending)()
+    assert posted(target if ending == "finish" else home) == first + 2
