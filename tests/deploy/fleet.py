@@ -121,6 +121,7 @@ build = ["{sys.executable} build.py"]
 gate_path = "/"
 gate_requests = 10
 drain_s = 0.0
+settle_s = 0.0
 lock_s = 3.0
 min_disk_mb = 1
 min_memory_mb = 1

@@ -21,6 +21,8 @@ POLL_S = 0.1
 SETTLE_S = 90.0
 WARM_UP = 3
 """Requests before a measurement that are not counted: the first ones load what a process loads when first asked."""
+Started = dict[int, tuple[int | None, float]]
+"""Position of a backend that this deploy has restarted → (its process since, when on the monotonic clock)."""
 
 
 class BackendStep:
@@ -222,9 +224,14 @@ class Switch(BackendStep):
 class Restart(BackendStep):
     """The new release runs."""
 
+    started: Started
+    """Set by Making; the backend is entered."""
+
     async def apply(self) -> None:
         """End what runs, start the release, wait until it is well."""
         took_s = await restart(self._fleet, self._place, self._position, self._order.release)
+        one = await self._fleet.program(self._position)
+        self.started[self._position] = one["pid"] if one else None, time.monotonic()
         self.told = f"well after {took_s:.1f} s"
 
 
@@ -237,6 +244,19 @@ async def restart(fleet: Fleet, host: str, position: int, release: str | None) -
             hint="somebody else has changed its link: see `tenfold deploy --list`",
         )
     return told.took_s
+
+
+async def no_ending(fleet: Fleet, started: Started) -> None:
+    """Raises GateError where a backend has ended since it was restarted, be it that it runs again: a release that
+    ends after a few seconds answers every gate well in between."""
+    for position, (pid, at_s) in started.items():
+        one = await fleet.program(position)
+        if one is None or one["pid"] != pid or one["state"] != "up":
+            raise GateError(
+                f"{backend_name(position)} has ended within {time.monotonic() - at_s:.0f} s after it was well"
+                f" (it is {one['state'] if one else 'not kept by anything'})",
+                hint=fleet.keeper.logs(position),
+            )
 
 
 class Health(BackendStep):
@@ -273,12 +293,16 @@ class Timing(BackendStep):
 class Ready(BackendStep):
     """It takes its share of the clients again."""
 
+    started: Started
+    """Set by Making: what has ended since then takes no clients, nor does the deploy go on to the next."""
+
     async def check(self) -> bool:
         """Whether it does."""
         return await self._is("ready")
 
     async def apply(self) -> None:
         """Have nginx send requests."""
+        await no_ending(self._fleet, self.started)
         await self._wanted("ready")
 
     async def undo(self) -> None:

@@ -22,13 +22,15 @@ _BACKEND: dict[Act, Make] = {
     Act.DRAIN: backends.Drain,
     Act.DOWN: backends.Down,
     Act.SWITCH: backends.Switch,
-    Act.RESTART: backends.Restart,
     Act.HEALTH: backends.Health,
-    Act.READY: backends.Ready,
 }
 _WHOLE: dict[Act, Make] = {
     Act.TABLES: whole.Tables,
     Act.CACHE: whole.Cache,
+}
+_STARTED: dict[Act, type[backends.Restart] | type[backends.Ready] | type[whole.Verify]] = {
+    Act.RESTART: backends.Restart,
+    Act.READY: backends.Ready,
     Act.VERIFY: whole.Verify,
 }
 
@@ -42,6 +44,7 @@ class Making:
     files: Mapping[str, File] = field(default_factory=dict)
     source: Source | None = None
     _baselines: dict[int, backends.Baseline] = field(default_factory=dict)
+    _started: backends.Started = field(default_factory=dict)
     _inspection: Inspection | None = None
 
     def _backup_age(self) -> float | None:
@@ -49,6 +52,10 @@ class Making:
 
     def __call__(self, item: Item) -> Step:
         """The step of one item."""
+        if item.act in _STARTED:
+            started = _STARTED[item.act](item, self.fleet, self.order)
+            started.started = self._started
+            return started
         if item.act in _BACKEND:
             return _BACKEND[item.act](item, self.fleet, self.order)
         if item.act in _WHOLE:

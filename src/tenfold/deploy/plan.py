@@ -255,7 +255,7 @@ def _cache(topology: Topology) -> Iterator[Item]:
 
 def _verify(topology: Topology) -> Item:
     host = balancer_host(topology)
-    said = f"ask {gate_path(topology)} through the balancer, and every backend for its release"
+    said = f"all have run for {topology.deploy.settle_s:g} s; ask {gate_path(topology)} through the balancer"
     return Item("verification", Act.VERIFY, "verification", said, host)
 
 

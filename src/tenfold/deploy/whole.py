@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError
 
 from tenfold.balancer.upstreams import backend_name
 from tenfold.deploy import gates
+from tenfold.deploy.backends import Started, no_ending
 from tenfold.deploy.claim import By
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.migrate import Migrating
@@ -24,6 +26,7 @@ T = TypeVar("T")
 REQUESTS = 10
 """Through the balancer; fewer than any burst of the shipped limits."""
 CACHE_S, BATCH = 5.0, 500
+WATCH_S = 1.0
 
 
 class WholeStep:
@@ -130,8 +133,12 @@ class Cache(WholeStep):
 class Verify(WholeStep):
     """The final verification: what a client gets, and that every backend runs the release and takes clients."""
 
+    started: Started
+    """Set by Making."""
+
     async def apply(self) -> None:
-        """Ask through the balancer; ask what keeps the backends, and the agent."""
+        """Watch them for a while; ask through the balancer; ask what keeps the backends, and the agent."""
+        await self._settled()
         await self._every_backend()
         topology = self._fleet.topology
         host, port = listen_address(topology.balancer.listen)
@@ -151,6 +158,14 @@ class Verify(WholeStep):
                 hint="the backends answer well by themselves: see `tenfold logs nginx-error`",
             )
         self.told = f"{len(asked)} of {len(asked)} requests to {path} through the balancer were well"
+
+    async def _settled(self) -> None:
+        until_s = max((at for _, at in self.started.values()), default=0.0) + self._fleet.topology.deploy.settle_s
+        while True:
+            await no_ending(self._fleet, self.started)
+            if (left_s := until_s - time.monotonic()) <= 0:
+                return
+            await asyncio.sleep(min(WATCH_S, left_s))
 
     async def _every_backend(self) -> None:
         topology = self._fleet.topology

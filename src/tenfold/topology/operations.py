@@ -157,6 +157,7 @@ class Deploy(Section):
     keeper: Keeper = Field(Keeper.TENFOLD, description="tenfold | systemd: what runs the backends on the hosts.")
     drain_s: Seconds = Field(10.0, ge=0, le=3600, description="How long sessions may stay on a backend to be replaced.")
     health_passes: Whole = Field(3, ge=1, le=100, description="Good answers in a row that a new backend must give.")
+    settle_s: Seconds = Field(5.0, ge=0, le=3600, description="How long all must have run before the deploy is good.")
     gate_path: UrlPath | None = Field(None, description="Path that the response-time gate asks; default: app.health.")
     gate_requests: Whole = Field(20, ge=5, le=1000, description="Requests of the response-time gate.")
     gate_slower: Limit = Field(2.0, description="How many times the time before the deploy is too slow.")
