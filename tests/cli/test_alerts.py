@@ -58,7 +58,7 @@ def test_what_alerts_is_listed_in_80_columns_and_its_severity_is_a_word(run: Any
     assert run("list")[1].splitlines()[0] == out.splitlines()[0]
     assert run("list", "--quiet")[1] == ""
     told = json.loads(run("--json")[1])
-    assert told["counts"]["critical"] == 1 and told.keys() == {"counts", "items", "silences"}
+    assert told["counts"]["critical"] == 1 and told.keys() == {"counts", "items", "silences", "undelivered"}
 
 
 def test_one_who_takes_it_on_is_shown_with_the_note(run: Any) -> None:

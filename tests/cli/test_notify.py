@@ -127,6 +127,11 @@ def test_without_an_agent_dead_letters_are_listed_and_sent_again_from_here(
     assert len(hook.received) == 2 and len(set(hook.keys)) == 1
     trail = Trail(tmp_path / "var/audit.jsonl")
     assert [(one.did, one.about["letters"]) for one in trail.entries()] == [("notify.retry", 0), ("notify.retry", 1)]
+    hook.does = [410]
+    place.outbox.put(notice("another"))
+    assert place.run("retry").returncode == 1 and place.run("drop", "slack").stdout == "no dead letter is forgotten\n"
+    assert place.run("drop").stdout == "1 dead letter is forgotten\n" and "dead: 0" in place.run("list").stdout
+    assert place.run("drop", "slak").returncode == place.run("retry", "slak").returncode == 1
     assert all("@" in one.who for one in trail.entries())
 
 

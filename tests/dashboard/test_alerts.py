@@ -17,6 +17,7 @@ from tenfold.dashboard import forms
 from tenfold.dashboard.alerts import shown
 from tenfold.dashboard.inputs import Alerts
 from tenfold.dashboard.view import view
+from tenfold.dashboard.wording import NBSP
 from tenfold.errors import NotifyError
 from tests.browser import Browser
 from tests.dashboard.sample import NOW_S, alerts, sample
@@ -49,6 +50,22 @@ def test_an_alert_is_said_in_the_operators_words_and_units() -> None:
     assert silence["title"] == "rule disk, target var"
     assert silence["sub"] == "for another 1\u00a0h 30\u00a0min, by bob@web-1: a larger disk comes at four"
     assert shown(Alerts(), NOW_S)["sentence"] == "No alert."
+
+
+def test_notices_that_have_not_arrived_are_said_with_the_reason_and_where_to_look() -> None:
+    assert shown(Alerts(), NOW_S)["untold"] is None
+    slack = {
+        "channel": "slack",
+        "waiting": 2,
+        "dead": 1,
+        "since_s": NOW_S - 720,
+        "reason": "hooks.example answered 503",
+    }
+    mail = {"channel": "email", "waiting": 0, "dead": 4, "since_s": NOW_S - 7200, "reason": "it refuses the account"}
+    assert shown(Alerts(undelivered=[slack, mail]), NOW_S)["untold"].replace(NBSP, " ") == (
+        "Notices have not arrived: slack, 3 for 12 min, 1 of them given up (hooks.example answered 503); "
+        "email, 4 for 2 h, given up (it refuses the account). Try: tenfold notify list"
+    )
 
 
 def test_what_is_critical_and_nobody_has_taken_on_is_no_healthy_platform() -> None:
@@ -332,8 +349,13 @@ def test_without_scripts_the_same_is_done_by_plain_forms(page: Served, browser: 
 def test_the_alerts_say_the_same_with_and_without_scripts(page: Served, browser: Browser) -> None:
     page.change(alerts=acknowledged(ID))
     enter(browser, page)
-    page.change(alerts=alerts(NOW_S))
+    assert not browser.visible("[data-untold]")
+    failing = {"channel": "slack", "waiting": 2, "dead": 0, "since_s": NOW_S - 60, "reason": "it <b>answered</b> 503"}
+    page.change(alerts=replace(alerts(NOW_S), undelivered=[failing]))
     wait_for(lambda: len(items(browser)) == 5, "the script changes all that differs")
+    assert browser.visible("[data-untold]")
+    untold = browser.text("[data-untold]")
+    assert untold.startswith("Notices have not arrived: slack, 2 for") and "it <b>answered</b> 503" in untold
     attributes = (
         "return [...document.querySelectorAll('.alerts li')].map(e => [...e.querySelectorAll('[hidden]')]"
         ".map(h => h.dataset.can ?? h.className).concat(e.hasAttribute('data-quiet')))"
@@ -345,6 +367,7 @@ def test_the_alerts_say_the_same_with_and_without_scripts(page: Served, browser:
     assert (
         items(browser) == live and browser.run(attributes) == hidden and browser.texts("[data-silences] p") == silences
     )
+    assert browser.text("[data-untold]") == untold
 
 
 @pytest.mark.parametrize("scripts", [True, False])

@@ -7,7 +7,19 @@ from dataclasses import replace
 import pytest
 
 from tenfold.dashboard.status import judge, shown
-from tenfold.dashboard.view import Agent, Backend, BackendState, Collector, Host, Inputs, Service, Shard, Traffic
+from tenfold.dashboard.view import (
+    Agent,
+    Alerts,
+    Backend,
+    BackendState,
+    Collector,
+    Host,
+    Inputs,
+    Service,
+    Shard,
+    Traffic,
+)
+from tenfold.topology.operations import Monitor, Threshold
 from tests.dashboard.sample import NOW_S, sample
 
 
@@ -63,22 +75,45 @@ def test_what_the_operator_wants_is_no_problem() -> None:
 @pytest.mark.parametrize(
     ("traffic", "state"),
     [
-        (Traffic(60, 1000, 49), "healthy"),
-        (Traffic(60, 1000, 50), "degraded"),
-        (Traffic(60, 1000, 0, p95_s=1.99), "healthy"),
-        (Traffic(60, 1000, 0, p95_s=2.0), "degraded"),
+        (Traffic(60, 1000, 50), "healthy"),
+        (Traffic(60, 1000, 51), "degraded"),
+        (Traffic(60, 1000, 0, p95_s=2.0), "healthy"),
+        (Traffic(60, 1000, 0, p95_s=2.01), "degraded"),
         (Traffic(60, 19, 19, p95_s=9.0), "healthy"),  # a handful of requests proves nothing
         (Traffic(60, 0, 0), "healthy"),
     ],
 )
-def test_errors_and_slowness_count_from_their_thresholds_on(traffic: Traffic, state: str) -> None:
+def test_errors_and_slowness_count_above_their_limits(traffic: Traffic, state: str) -> None:
     assert judge(replace(sample(), totals=traffic))["state"] == state
 
 
 def test_a_moment_of_high_cpu_is_marked_but_alarms_nobody() -> None:
     busy = replace(sample(), host=Host(cpu=0.95, memory_used_bytes=85, memory_limit_bytes=100))
-    assert judge(busy)["marks"] == {"cpu": "critical", "memory": "warning"}
+    assert judge(busy)["marks"] == {"cpu": "warning", "memory": "warning"}
     assert judge(busy)["state"] == "healthy"
+
+
+def test_the_limits_are_those_of_the_file() -> None:
+    monitor = Monitor(
+        response_time_s=Threshold(warning=0.3, critical=0.5),
+        cpu_ratio=Threshold(warning=0.5, critical=0.9),
+        memory_ratio=Threshold(warning=0.97),
+        min_requests=100,
+    )
+    slow = Traffic(60, 100, 0, p95_s=0.4)
+    host = Host(cpu=0.95, memory_used_bytes=95, memory_limit_bytes=100)
+    told = judge(replace(sample(), monitor=monitor, totals=slow, host=host))
+    assert told["marks"] == {"p95_s": "warning", "cpu": "critical"} and told["state"] == "degraded"
+    few = replace(sample(), monitor=monitor, totals=replace(slow, requests=99))
+    assert judge(few)["marks"] == {}
+
+
+def test_a_channel_that_takes_nothing_is_no_healthy_platform_and_letters_that_were_given_up_are() -> None:
+    failing = {"channel": "slack", "waiting": 2, "dead": 0, "since_s": NOW_S - 60, "reason": "it answered 503"}
+    assert sentence(replace(sample(), alerts=Alerts(undelivered=[failing]))) == (
+        "Degraded: slack does not take its notices.")  # fmt: skip
+    given_up = {**failing, "waiting": 0, "dead": 2}
+    assert judge(replace(sample(), alerts=Alerts(undelivered=[given_up])))["state"] == "healthy"
 
 
 def test_a_blind_agent_does_not_call_the_platform_healthy() -> None:

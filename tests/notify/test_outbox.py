@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from tenfold.errors import NotifyError
+from tenfold.notify import outboxfile
 from tenfold.notify.backoff import FIRST_S, LONGEST_S, delay_s
 from tenfold.notify.dialling import Unreached
 from tenfold.notify.notice import LONGEST_TEXT, Notice, bounded, notice_of
 from tenfold.notify.outbox import REMEMBERED_S, Outbox
 from tenfold.notify.send import Channel
 from tenfold.notify.sender import Sender, takers
+from tenfold.runtime.agent_alerts_kept import lost
 from tenfold.topology.operations import Severity
 from tests.notify.receivers import Ca, receiver
 from tests.notify.samples import NOW_S, SECRET, Clock, notice, webhook
@@ -124,6 +126,42 @@ def test_after_long_enough_in_vain_it_is_a_dead_letter_that_can_be_taken_back(ca
         there.does = [200]
         assert outbox.retry(clock(), "slack") == 0 and outbox.retry(clock(), "webhook") == 1
         assert one.round() == 1
+
+
+def test_what_a_channel_has_not_taken_is_known_with_the_last_reason_until_it_is_delivered_or_forgotten(
+    outbox: Outbox,
+) -> None:
+    clock, answers = Clock(), [""]
+
+    class Moody:
+        name, host = "webhook", "x"
+
+        def send(self, notice: Notice, left: Sequence[str] = ()) -> None:
+            if answers[0]:
+                raise Unreached(answers[0], permanent=answers[0] == "refused")
+
+    def known() -> list[dict[str, object]]:
+        assert outbox.undelivered(["slack"]) == []
+        return outbox.undelivered(["slack", "webhook"])
+
+    one = sender(outbox, Moody(), clock)
+    put(outbox, clock, Moody(), notice("a"), notice("b"))
+    assert known() == [], "what was not tried yet has not failed"
+    answers[0] = "no answer"
+    one.round()
+    assert known() == [{"channel": "webhook", "waiting": 2, "dead": 0, "since_s": NOW_S, "reason": "no answer"}]
+    answers[0] = "refused"
+    turn(clock, one, 10)
+    assert [(told["waiting"], told["dead"], told["reason"]) for told in known()] == [(0, 2, "refused")]
+    answers[0] = ""
+    outbox.retry(clock())
+    turn(clock, one, 2)
+    assert known() == []
+    answers[0] = "refused"
+    put(outbox, clock, Moody(), notice("c"))
+    turn(clock, one, 2)
+    assert outbox.drop("slack") == 0 and outbox.drop("webhook") == 1
+    assert known() == [] and outbox.put(notice("c")) == 0, "what was forgotten was put all the same"
 
 
 def test_one_notice_that_a_receiver_chokes_on_does_not_hold_up_the_others(outbox: Outbox) -> None:
@@ -251,6 +289,21 @@ def test_a_damaged_outbox_is_set_aside_and_a_new_one_begun(outbox: Outbox, caplo
     assert outbox.put(notice("b")) == 1
     aside = [path for path in outbox.path.parent.iterdir() if ".corrupt-" in path.name]
     assert len(aside) == 1 and aside[0].read_bytes().startswith(b"not a database") and "damaged" in caplog.text
+    assert f"notices that waited are in {aside[0].name}" in (lost(outbox.path) or "")
+    aside[0].unlink()
+    assert lost(outbox.path) is None
+
+
+def test_of_outboxes_that_were_damaged_the_last_few_are_kept(outbox: Outbox) -> None:
+    outbox.put(notice("a"))
+    for number in range(9):
+        outbox.path.with_name(f"{outbox.path.name}.corrupt-170000000{number}").touch()
+        outbox.path.with_name(f"{outbox.path.name}.corrupt-170000000{number}-wal").touch()
+    outbox.path.write_bytes(b"not a database at all" * 400)
+    outbox.put(notice("b"))
+    kept = [path for path in outbox.path.parent.iterdir() if ".corrupt-" in path.name]
+    assert len(outboxfile.aside(outbox.path)) == outboxfile.KEEP_ASIDE and len(kept) < 9
+    assert any(path.read_bytes().startswith(b"not a database") for path in kept), "the newest is among them"
 
 
 def test_damage_in_the_middle_is_found_when_it_is_met(outbox: Outbox) -> None:

@@ -66,6 +66,8 @@ def test_a_dead_shard_is_told_once_though_receiver_and_agent_were_dead_too_and_i
             shard.rename(away)
             wait_for(lambda: there.received, "the receiver, which is ill, is asked", 30)
             wait_for(lambda: waiting() == ["critical"], "the notice waits")
+            (untold,) = wait_for(lambda: agent.view()["alerts"]["undelivered"], "the page says so")
+            assert untold["channel"] == "webhook" and "503" in untold["reason"]
             agent.end(signal.SIGKILL)
             agent.start()
             wait_for(lambda: state() == "down", "the new agent sees the same")
@@ -76,6 +78,7 @@ def test_a_dead_shard_is_told_once_though_receiver_and_agent_were_dead_too_and_i
             away.rename(shard)
             wait_for(lambda: told(there)[-1][1], "it is told to be over", 30)
             wait_for(lambda: waiting() == [], "nothing is left")
+            wait_for(lambda: agent.view()["alerts"]["undelivered"] == [], "the page says it no more")
             assert [over for _, over in told(there)] == [False, True], "once each, under a key each"
             delivered = there.received[before:]
             assert len(delivered) == 2 and "shard_0 is down" in json.loads(delivered[0].body)["title"]

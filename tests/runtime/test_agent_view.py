@@ -17,6 +17,7 @@ from tenfold.monitor.live import Live
 from tenfold.monitor.series import Series
 from tenfold.runtime.agent_history import KEPT, STEP_S, History
 from tenfold.runtime.agent_view import Facts, inputs, sketch_name, tick
+from tenfold.topology.operations import Monitor, Threshold
 from tests.balancer.site import topology_of
 
 NOW_S = 1_700_000_000.0
@@ -49,6 +50,12 @@ def test_before_anything_is_known_nothing_is_nought() -> None:
     assert {one["rate"] for one in told["backends"]} == {one["sessions"] for one in told["backends"]} == {None}
     assert [one["state"] for one in told["shards"]] == ["unknown"]
     assert {"totals", "host"} <= set(told["missing"])
+
+
+def test_a_figure_is_marked_from_the_limits_of_the_file_on() -> None:
+    monitor = Monitor(cpu_ratio=Threshold(warning=0.2, critical=0.24))
+    known = Facts(topology_of().model_copy(update={"monitor": monitor}), Live(NOW_S), History(), machine=MACHINE)
+    assert view(inputs(known, NOW_S))["status"]["marks"] == {"cpu": "critical"}
 
 
 def test_once_the_log_is_read_a_silent_backend_has_served_nobody() -> None:

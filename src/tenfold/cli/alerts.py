@@ -125,6 +125,10 @@ def explain(run: Invocation, what: str) -> int:
 
 
 def _list(run: Invocation) -> int:
+    from tenfold.dashboard.alerts import untold
+    from tenfold.dashboard.inputs import Alerts
+    from tenfold.dashboard.wording import NBSP
+
     told = _ask(run, {"action": "list"})["alerts"]
     counts, items, now_s = told["counts"], told["items"], time.time()
     run.say(
@@ -141,6 +145,12 @@ def _list(run: Invocation) -> int:
         why = f" ({_plain(one['comment'])})" if one["comment"] else ""
         said = f"{one['id']}  {_matches(one)}, until {_when(one['until_s'])}, by {_plain(one['who'])}{why}"
         for line in _wrapped(said, "    "):
+            run.say(line)
+    # An agent of the release before does not tell.
+    missing = untold(Alerts(undelivered=told.get("undelivered", ())), now_s)
+    if missing:
+        run.say("")
+        for line in _wrapped(_plain(missing.replace(NBSP, " ")), ""):
             run.say(line)
     run.result(told)
     return 0

@@ -59,7 +59,7 @@ def list_(run: Invocation) -> int:
     _section(run, "dead", counts["dead"], told["dead"], now_s)
     _section(run, "delivered", counts["delivered"], told["delivered"][:10], now_s)
     if counts["dead"]:
-        run.say("Dead letters are sent again by: tenfold notify retry")
+        run.say("Dead letters are sent again by: tenfold notify retry; forgotten by: tenfold notify drop")
     if waiting and not by_agent:
         run.say("No agent runs, so nothing is sent. Try: tenfold up, or tenfold notify retry")
     return 1 if told["trouble"] else 0
@@ -71,8 +71,7 @@ def list_(run: Invocation) -> int:
 def retry(run: Invocation, channel: str | None) -> int:
     """Send dead letters again, of every channel or of CHANNEL; and what waits, at once."""
     told, by_agent = _asked(run, {"action": "retry", "channel": channel})
-    letters = "1 dead letter is" if told["retried"] == 1 else f"{told['retried']} dead letters are"
-    run.say(f"{letters} on the way again")
+    run.say(f"{_letters(told['retried'])} on the way again")
     if by_agent:
         run.result(told)
         return 0
@@ -84,6 +83,22 @@ def retry(run: Invocation, channel: str | None) -> int:
     run.say(f"no agent runs, so they were sent from here: {counts['waiting']} still wait, {counts['dead']} are dead")
     run.result({**told, "counts": dict(counts)})
     return 0 if not counts["waiting"] and not counts["dead"] else 1
+
+
+@notify.command()
+@click.argument("channel", required=False)
+@common
+def drop(run: Invocation, channel: str | None) -> int:
+    """Forget dead letters, of every channel or of CHANNEL: they are not sent again."""
+    told = _asked(run, {"action": "drop", "channel": channel})[0]
+    count = told["dropped"]
+    run.say("no dead letter is forgotten" if not count else f"{_letters(count)} forgotten")
+    run.result(told)
+    return 0
+
+
+def _letters(count: int) -> str:
+    return "1 dead letter is" if count == 1 else f"{count} dead letters are"
 
 
 def _section(run: Invocation, word: str, count: int, rows: Sequence[Mapping[str, Any]], now_s: float) -> None:

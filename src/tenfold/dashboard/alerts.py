@@ -17,11 +17,12 @@ LONGEST_NOTE = 500
 
 
 def shown(alerts: Alerts, now_s: float) -> dict[str, Any]:
-    """{"sentence", "counts": [{"level", "count", "text"}], "items", "silences"}, each text ready to be written.
+    """{"sentence", "counts": [{"level", "count", "text"}], "items", "silences", "untold"}: texts ready to be written.
 
     items     {"id", "level": critical|warning|info, "tone", "quiet": whether nobody need act, "title", "sub", "note",
               "can_ack", "can_silence", "runbook"}
     silences  {"id", "title", "sub"}
+    untold    which notices have not arrived, and why; None where all have
     """
     counts = [(level, int(alerts.counts.get(level, 0))) for level in SEVERITIES]
     said = [f"{count} {level}" for level, count in counts if count]
@@ -30,7 +31,23 @@ def shown(alerts: Alerts, now_s: float) -> dict[str, Any]:
         "counts": [{"level": level, "count": count, "text": f"{count} {level}"} for level, count in counts],
         "items": [_item(item, now_s) for item in alerts.items],
         "silences": [_silence(silence, now_s) for silence in alerts.silences],
+        "untold": untold(alerts, now_s),
     }
+
+
+def untold(alerts: Alerts, now_s: float) -> str | None:
+    """Which notices have not arrived, why, and where to look; None where all have."""
+    if not alerts.undelivered:
+        return None
+    said = "; ".join(_undelivered(channel, now_s) for channel in alerts.undelivered)
+    return f"Notices have not arrived: {said}. Try: tenfold notify list"
+
+
+def _undelivered(channel: Mapping[str, Any], now_s: float) -> str:
+    waiting, dead = channel["waiting"], channel["dead"]
+    given_up = f", {dead} of them given up" if dead and waiting else ", given up" if dead else ""
+    lasted = duration(now_s - channel["since_s"])
+    return f"{channel['channel']}, {waiting + dead} for {lasted}{given_up} ({channel['reason']})"
 
 
 def _item(item: Mapping[str, Any], now_s: float) -> dict[str, Any]:

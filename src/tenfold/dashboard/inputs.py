@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tenfold.topology.operations import Monitor
+
 BackendState = Literal["up", "down", "drain", "starting"]
 Wanted = Literal["ready", "drain", "down"]
 # A probe that has not answered yet knows neither.
@@ -170,11 +172,13 @@ class Alerts:
                "unit": seconds|ratio|days|state, "since_s", "acked_by", "ack_note", "silenced_until_s", "inhibited_by":
                id of the alert that explains it, "runbook"}; the gravest first, what is explained or waits last
     silences   {"id", "matches": {rule|target|severity: pattern}, "until_s", "who", "comment"}
+    undelivered  {"channel", "waiting", "dead", "since_s", "reason"} of each channel that does not take its notices
     """
 
     counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(("critical", "warning", "info"), 0))
     items: Sequence[Mapping[str, Any]] = ()
     silences: Sequence[Mapping[str, Any]] = ()
+    undelivered: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,7 @@ class Inputs:
     """All that a view is made of. A part that is None could not be gathered: its panel says so, the others stand.
 
     totals   the last minute of everything the balancer answered, health probes excluded
+    monitor  the limits of the file
     """
 
     platform: str
@@ -197,3 +202,4 @@ class Inputs:
     host: Host | None = None
     agent: Agent | None = None
     alerts: Alerts | None = None
+    monitor: Monitor = field(default_factory=Monitor)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tenfold.dashboard.inputs import Backend, Inputs, Service, Shard
 from tenfold.dashboard.wording import NBSP, duration, ratio, seconds
+from tenfold.topology.operations import Threshold
 
-# MON3's thresholds: (warning, critical). A handful of requests proves nothing.
-LIMITS = {"p95_s": (2.0, 5.0), "error_rate": (0.05, 0.10), "cpu": (0.70, 0.90), "memory": (0.80, 0.90)}
-MIN_REQUESTS = 20
 # What is down, slow or failing now is said from the figures of now; its alert may be minutes behind.
 SEEN_OTHERWISE = {"backend_down", "shard_down", "service_down", "response_time", "error_ratio"}
 
@@ -77,24 +75,37 @@ def _alert_problems(inputs: Inputs) -> list[str]:
 
 
 def _marks(inputs: Inputs) -> dict[str, str]:
+    """Which figures are beyond the limits of [monitor] at this moment: the same limits as of the alerts."""
+    monitor = inputs.monitor
+    limits = {
+        "p95_s": monitor.response_time_s,
+        "error_rate": monitor.error_ratio,
+        "cpu": monitor.cpu_ratio,
+        "memory": monitor.memory_ratio,
+    }
     figures: dict[str, float | None] = {}
-    if inputs.totals is not None and inputs.totals.requests >= MIN_REQUESTS:
+    if inputs.totals is not None and inputs.totals.requests >= monitor.min_requests:
         figures = {"p95_s": inputs.totals.p95_s, "error_rate": inputs.totals.error_rate}
     if inputs.host is not None:
         used, limit = inputs.host.memory_used_bytes, inputs.host.memory_limit_bytes
         figures["cpu"] = inputs.host.cpu
         figures["memory"] = used / limit if used is not None and limit else None
-    return {
-        name: "critical" if value >= LIMITS[name][1] else "warning"
-        for name, value in figures.items()
-        if value is not None and value >= LIMITS[name][0]
-    }
+    levels = {name: _level(limits[name], value) for name, value in figures.items()}
+    return {name: level for name, level in levels.items() if level}
+
+
+def _level(threshold: Threshold, value: float | None) -> str:
+    """critical | warning | "": above is above, exactly at a limit is not."""
+    for level, limit in (("critical", threshold.critical), ("warning", threshold.warning)):
+        if value is not None and limit is not None and value > limit:
+            return level
+    return ""
 
 
 def _blind_spots(inputs: Inputs) -> list[str]:
     if inputs.totals is None and inputs.backends is None and inputs.shards is None:
         return ["nothing is known yet; the first figures come within seconds"]
-    found = []
+    found = [f"{channel['channel']} does not take its notices" for channel in _failing_channels(inputs)]
     agent = inputs.agent
     if agent is not None:
         blind = [collector.name for collector in agent.collectors if not collector.ok]
@@ -103,6 +114,11 @@ def _blind_spots(inputs: Inputs) -> list[str]:
         if agent.store_trouble:
             found.append("figures are shown but not kept (history store)")
     return found
+
+
+def _failing_channels(inputs: Inputs) -> Sequence[Mapping[str, Any]]:
+    # Letters that were given up on are for the section below: nothing that happens now is untold by them.
+    return [channel for channel in (inputs.alerts.undelivered if inputs.alerts else ()) if channel["waiting"]]
 
 
 def _is_down(thing: Backend | Shard | Service, now_s: float) -> str:

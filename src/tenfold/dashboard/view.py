@@ -215,5 +215,6 @@ def _alerts(alerts: Alerts, now_s: float) -> dict[str, Any]:
         "counts": dict(alerts.counts),
         "items": [dict(item) for item in alerts.items],
         "silences": [dict(silence) for silence in alerts.silences],
+        "undelivered": [dict(channel) for channel in alerts.undelivered],
         "shown": shown_alerts(alerts, now_s),
     }

@@ -30,6 +30,13 @@ _LISTED = (
     "SELECT n.body, d.channel, d.attempts, d.tried_s, d.due_s, d.reason FROM delivery d"
     " JOIN notice n ON n.id = d.notice WHERE d.state = ? ORDER BY d.notice DESC, d.id LIMIT ?"
 )
+_UNDELIVERED = (
+    "SELECT channel, SUM(state = 'waiting'), SUM(state = 'dead'), MIN(since_s),"
+    " (SELECT reason FROM delivery r WHERE r.channel = d.channel AND r.state IN ('waiting', 'dead') AND reason <> ''"
+    " ORDER BY tried_s DESC LIMIT 1) FROM delivery d"
+    " WHERE state IN ('waiting', 'dead') AND channel IN (SELECT value FROM json_each(?)) GROUP BY channel"
+    " HAVING SUM(state = 'dead' OR reason <> '') ORDER BY channel"
+)
 _OLD = (
     "FROM notice WHERE assigned = 1 AND ended_s < ? AND NOT EXISTS"
     " (SELECT 1 FROM delivery d WHERE d.notice = notice.id AND d.state <> 'delivered')"
@@ -212,6 +219,22 @@ class Outbox:
             told.update(db.execute("SELECT state, COUNT(*) FROM delivery GROUP BY state").fetchall())
             (told["unassigned"],) = db.execute("SELECT COUNT(*) FROM notice WHERE assigned = 0").fetchone()
         return told
+
+    def undelivered(self, channels: Sequence[str]) -> list[dict[str, Any]]:
+        """Of each channel that has failed with what waits, or has dead letters: {"channel", "waiting", "dead",
+        "since_s": when the first of them was to be sent, "reason": of the last failure}."""
+        names = ("channel", "waiting", "dead", "since_s", "reason")
+        with self._transaction() as db:
+            found = db.execute(_UNDELIVERED, (json.dumps(list(channels)),)).fetchall()
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    def drop(self, channel: str | None = None) -> int:
+        """Forget the dead letters (of one channel); returns how many there were."""
+        with self._transaction() as db:
+            return db.execute(
+                "DELETE FROM delivery WHERE state = 'dead' AND (:channel IS NULL OR channel = :channel)",
+                {"channel": channel},
+            ).rowcount
 
     def due_s(self, channel: str) -> float | None:
         """When there is next something to send; None: nothing waits."""

@@ -16,6 +16,7 @@ VERSION = 1
 BUSY_S = 10.0
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _COMPANIONS = ("", "-wal", "-shm")
+_ASIDE, KEEP_ASIDE = ".corrupt-", 3
 _SCHEMA = """
 CREATE TABLE notice (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, at_s REAL NOT NULL, body TEXT NOT NULL,
@@ -70,6 +71,12 @@ def mend(path: Path) -> None:
             _set_aside(path)
 
 
+def aside(path: Path) -> list[Path]:
+    """The files that were set aside and are still there, the oldest first."""
+    found = path.parent.glob(f"{path.name}{_ASIDE}*")
+    return sorted(one for one in found if not one.name.endswith(_COMPANIONS[1:]))
+
+
 def _opened(path: Path) -> sqlite3.Connection:
     # It says what goes on in the platform: for this account alone; SQLite gives its companions the same rights.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -109,9 +116,12 @@ def _make(db: sqlite3.Connection) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    aside = path.with_name(f"{path.name}.corrupt-{int(time.time())}")
+    target = path.with_name(f"{path.name}{_ASIDE}{int(time.time())}")
     for companion in _COMPANIONS:
         old = path.with_name(path.name + companion)
         if old.exists():
-            old.rename(aside.with_name(aside.name + companion))
-    log.warning("the outbox was damaged; it is kept as %s, and a new one is begun", aside.name)
+            old.rename(target.with_name(target.name + companion))
+    log.warning("the outbox was damaged; it is kept as %s, and a new one is begun", target.name)
+    for old in aside(path)[:-KEEP_ASIDE]:  # a bad disk must not be filled with them
+        for companion in _COMPANIONS:
+            old.with_name(old.name + companion).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from tenfold.topology.model import Topology
 from tenfold.topology.notifying import HttpAddress, http_address
 from tenfold.topology.operations import Email
 
+NAMES = ("slack", "email", "webhook")
 JSON = "application/json; charset=utf-8"
 
 
@@ -25,7 +26,7 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """slack | email | webhook"""
+        """One of NAMES."""
 
     @property
     def host(self) -> str:

@@ -105,7 +105,7 @@ class AgentAlerts:
     def look(self) -> None:
         """Look at the files that alerts tell of. It may block, and belongs into a collector's thread."""
         self._log_missing = not self._log.exists()
-        self._damage = agent_alerts_kept.damage(self._state)
+        self._damage = agent_alerts_kept.damage(self._state) or agent_alerts_kept.lost(self._notifier.outbox.path)
 
     def close(self, within_s: float) -> None:
         """Write what waits, and end."""
@@ -133,7 +133,7 @@ class AgentAlerts:
 
     def _show(self) -> None:
         view = self.book.view()
-        self._facts.alerts = page.Alerts(view["counts"], view["items"], view["silences"])
+        self._facts.alerts = page.Alerts(view["counts"], view["items"], view["silences"], self._notifier.undelivered)
 
     # --- what people say ---
 
@@ -141,7 +141,7 @@ class AgentAlerts:
         """{"do": "alerts", "action": list | ack | silence | unsilence | explain, "id", "note", "who", "for_s",
         "matches"}. Raises NotifyError for what cannot be done.
 
-        list       {"alerts": as in the view}
+        list       {"alerts": as in the view, "undelivered": of the notices, too}
         ack        "id", "note"  →  {"item"}
         silence    "matches": words or a table, "for_s", "note"  →  {"silence", "covers": alerts of now}
         unsilence  "id"  →  {"silence"}
@@ -149,7 +149,7 @@ class AgentAlerts:
         """
         action = command.get("action", LIST)
         if action == LIST:
-            return {"alerts": self.book.view()}
+            return {"alerts": {**self.book.view(), "undelivered": list(self._notifier.undelivered)}}
         if action == "explain":
             return {"explained": self._explain(command.get("id"))}
         who = _who(command.get("who"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.monitor.alerts.book import Book
+from tenfold.notify import outboxfile
 from tenfold.runtime import agent_state
 
 VERSION = 1
@@ -54,6 +55,15 @@ def damage(path: Path) -> str | None:
         f"{path.name} was damaged: acknowledgements and silences until then are in {found[-1].name}; "
         f"remove that file when you have seen this"
     )
+
+
+def lost(outbox: Path) -> str | None:
+    """What is said of an outbox that was set aside, until somebody has seen it and removes it."""
+    found = outboxfile.aside(outbox)
+    if not found:
+        return None
+    name = found[-1].name
+    return f"{outbox.name} was damaged: notices that waited are in {name}; remove that file when you have seen this"
 
 
 class AlertKeeper:

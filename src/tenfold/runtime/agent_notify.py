@@ -16,7 +16,7 @@ from tenfold.notify.dialling import Unreached
 from tenfold.notify.grouping import Firing, Grouping
 from tenfold.notify.notice import Notice
 from tenfold.notify.outbox import NAME, Outbox
-from tenfold.notify.send import Channel, channels
+from tenfold.notify.send import NAMES, Channel, channels
 from tenfold.notify.sender import Sender, takers
 from tenfold.runtime.aside import aside
 from tenfold.runtime.place import Place
@@ -24,7 +24,7 @@ from tenfold.topology.model import Topology
 from tenfold.topology.operations import Severity
 
 # Other processes put too: how often the outbox is looked into, and tidied up.
-LOOK_S, TIDY_S = 1.0, 600.0
+LOOK_S, SEE_S, TIDY_S = 1.0, 2.0, 600.0
 MEMORY = "alerts.grouping"
 # Evaluations that wait for a disk that has stopped; the newest says what fires, so older ones may go.
 WAITING = 5
@@ -40,7 +40,10 @@ def outbox_of(place: Place) -> Outbox:
 class Notifier:
     """What of notices happens in the agent.
 
-    `tell` takes what fires, each evaluation; `command` answers {"do": "notify", "action": test | list | retry}.
+    `tell` takes what fires, each evaluation; `command` answers {"do": "notify", "action": test | list | retry | drop}.
+
+    trouble      what keeps notices from being kept; None when all is well
+    undelivered  what channels have not taken (Outbox.undelivered), as it was a moment ago
     """
 
     def __init__(self, topology: Topology, place: Place, clock: Callable[[], float] = time.time) -> None:
@@ -54,6 +57,7 @@ class Notifier:
         self._wakes = {channel.name: threading.Event() for channel in self._channels}
         self._threads: list[threading.Thread] = []
         self.trouble: str | None = None
+        self.undelivered: Sequence[Mapping[str, Any]] = ()
 
     def start(self) -> None:
         """Begin to send."""
@@ -89,15 +93,19 @@ class Notifier:
         action = command.get("action")
         channel = command.get("channel")
         if channel is not None and not isinstance(channel, str):
-            raise NotifyError("a channel is named by a text", hint="slack, email or webhook")
+            raise NotifyError("a channel is named by a text", hint="one of: " + " ".join(NAMES))
         if action == "list":
             return await aside(lambda: listed(self.outbox, self._channels, self.trouble))
         who = str(command["who"])[:LONGEST_WHO] if command.get("who") else None
         if action == "test":
             return {"channels": await aside(lambda: self._test(channel, who))}
+        if action in ("retry", "drop") and channel not in (None, *NAMES):
+            raise NotifyError(f"there is no channel {channel[:LONGEST_WHO]!r}", hint="one of: " + " ".join(NAMES))
         if action == "retry":
             return {"retried": await aside(lambda: self._retry(channel, who))}
-        raise NotifyError(f"there is no action {action!r}", hint="one of: test list retry")
+        if action == "drop":
+            return {"dropped": await aside(lambda: self._drop(channel, who))}
+        raise NotifyError(f"there is no action {action!r}", hint="one of: test list retry drop")
 
     def _test(self, channel: str | None, who: str | None) -> list[dict[str, Any]]:
         told = try_out(self._channels, channel, self._clock())
@@ -111,6 +119,11 @@ class Notifier:
         self._note("notify.retry", who, channel=channel, letters=count)
         return count
 
+    def _drop(self, channel: str | None, who: str | None) -> int:
+        count = self.outbox.drop(channel)
+        self._note("notify.drop", who, channel=channel, letters=count)
+        return count
+
     def _note(self, did: str, who: str | None, **about: Any) -> None:
         try:
             self._trail.write(did, who, **about)
@@ -119,7 +132,7 @@ class Notifier:
 
     def _keep(self) -> None:
         """Group what fires and put it; and put what anybody has put on its ways."""
-        tidied_s = float("-inf")
+        tidied_s = saw_s = float("-inf")
         while not self._stop.is_set():
             try:
                 now_s, firing = self._told.get(timeout=LOOK_S)
@@ -131,6 +144,9 @@ class Notifier:
                 if self.outbox.assign(takers(self._channels, self._settings.min_severity), self._clock()):
                     for wake in self._wakes.values():
                         wake.set()
+                if time.monotonic() - saw_s >= SEE_S:
+                    saw_s = time.monotonic()
+                    self.undelivered = self.outbox.undelivered(list(self._wakes))
                 if time.monotonic() - tidied_s > TIDY_S:
                     tidied_s = time.monotonic()
                     self.outbox.tidy(list(self._wakes), self._settings.give_up_s, self._clock())

@@ -68,6 +68,7 @@ def inputs(facts: Facts, now_s: float) -> page.Inputs:
         host=None if facts.machine is None else _host(facts.machine),
         agent=facts.agent,
         alerts=facts.alerts,
+        monitor=topology.monitor,
     )
 
 

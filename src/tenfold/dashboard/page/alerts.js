@@ -20,7 +20,10 @@ export function alerts(panel, view) {
     const button = element.querySelector("button");
     if (button) set(button, "aria-label", `End the silence of ${made.title}`);
   });
-  panel.toggleAttribute("data-none", !shown.items.length && !shown.silences.length);
+  const untold = panel.querySelector("[data-untold]");
+  untold.hidden = !shown.untold;
+  write(untold, shown.untold ?? "");
+  panel.toggleAttribute("data-none", !shown.items.length && !shown.silences.length && !shown.untold);
   panel.querySelector("[data-silences-title]").hidden = !shown.silences.length;
   const empty = panel.querySelector("[data-alerts-empty]");
   empty.hidden = shown.items.length > 0;
