@@ -226,7 +226,7 @@ def test_money_that_moves_between_shards_is_in_a_backup_once(
 @pytest.mark.parametrize("ledger", BOTH, indirect=True)
 def test_without_the_barrier_it_would_not_be(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     # What the test above is worth: the same backup, with nothing held up.
-    monkeypatch.setattr(Barrier, "_hold", lambda barrier, servers: dict.fromkeys(barrier._names, "none"))
+    monkeypatch.setattr(Barrier, "_hold", lambda barrier, shard: "none")
     with ledger.writers() as writers:
 
         def between() -> None:
