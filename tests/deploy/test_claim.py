@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves.books import Books
 from tenfold.sharding.moves.connections import Shards
 from tenfold.topology.model import Topology
+from tests.deploy.places import place
 from tests.deploy.test_migrate import NICK, RUN, TABLES
 from tests.support import wait_for
 
@@ -74,6 +76,15 @@ def test_from_the_first_file_to_the_last_no_move_begins(shop: Topology, books: B
     ):  # fmt: skip
         asyncio.run(step(shop, fence, act, about).apply())
         assert refused(books) == holds, about
+
+
+def test_who_waits_behind_a_long_migration_of_sqlite_does_not_take_its_deploy_over(tmp_path: Path) -> None:
+    shop = place(tmp_path / "shop")
+    fence, journal = fenced(shop), Journal(shop)
+    seen = journal.holder()  # and its beats wait behind the migration as we do
+    asyncio.run(step(shop, fence, Act.MIGRATE, TABLES.name).apply())
+    assert journal.take(seen, "bob", 900.0) is None
+    journal.close()
 
 
 def test_a_deploy_that_is_taken_back_lets_moves_begin_again(shop: Topology, books: Books) -> None:

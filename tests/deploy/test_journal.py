@@ -150,6 +150,23 @@ def test_who_beats_is_not_taken_over_however_slow_his_steps_are(shop: Topology, 
     other.close()
 
 
+def test_a_holder_that_could_not_beat_for_long_goes_on_only_where_nobody_took_the_lock(
+    shop: Topology, journal: Journal
+) -> None:
+    # A migration on SQLite kept everybody from writing to the catalog for so long.
+    held, now_s = take(journal, "ann", 30.0), 0.0
+    own = Journal(shop)
+    beat = Heartbeat(own, held, 30.0, lambda: None, clock=lambda: now_s)
+    now_s = 31.0
+    beat.check()
+    assert journal.take(journal.holder(), "bob", 30.0)
+    beat.check()  # that beat was a moment ago
+    now_s = 62.0
+    with pytest.raises(Replaced):
+        beat.check()
+    own.close()
+
+
 def test_a_holder_learns_from_its_heartbeat_that_it_was_replaced(shop: Topology, journal: Journal) -> None:
     held, lost = take(journal, "ann", 900.0), threading.Event()
     with Heartbeat(Journal(shop), held, 900.0, lost.set) as beat:

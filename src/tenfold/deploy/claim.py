@@ -22,6 +22,7 @@ from tenfold.sharding.moves.record import ACTIVE
 from tenfold.sharding.ports import Driver
 
 _FENCE = "SELECT fence FROM tf_deploy_lock WHERE name = 'deploy'"
+_BEAT = "UPDATE tf_deploy_lock SET beat = beat + 1 WHERE name = 'deploy' AND fence = ?"
 _REMOVE = f"DELETE FROM tf_catalog WHERE name = '{MIGRATING}'"  # noqa: S608  a constant
 TRIES = 200
 
@@ -55,6 +56,12 @@ class Claim:
     def check(self) -> None:
         """Raises Replaced where the setting is another's, or gone: whoever removed it waits for nobody any more."""
         if _said(self._shards.rows(self._catalog, MIGRATES)) != self._by.text:
+            raise replaced()
+
+    def beat(self, driver: Driver) -> None:
+        """Show, in a transaction that has kept all others from writing to the catalog, that its deployer lives: who
+        waits to take the lock over finds another beat than he has seen. Raises Replaced."""
+        if self._by.fence and driver.execute(_BEAT, (self._by.fence,)).rowcount != 1:
             raise replaced()
 
     def give_back(self) -> None:

@@ -111,8 +111,20 @@ class Heartbeat:
 
     def check(self) -> None:
         """Raises Replaced where the lock is another's, or may be by now."""
-        if self._lost or self._clock() - self._last_s >= self._lock_s:
+        if self._lost or (self._clock() - self._last_s >= self._lock_s and not self._is_ours()):
             raise replaced()
+
+    def _is_ours(self) -> bool:
+        """Whether nobody has taken the lock over although we were silent: a long migration on SQLite keeps everybody
+        from writing to the catalog, us and those who would take over alike."""
+        began_s = self._clock()
+        try:
+            lives = self._journal.beat(self._held)
+        except TenfoldError:
+            return False
+        if lives:
+            self._last_s = max(self._last_s, began_s)
+        return lives
 
     def _run(self) -> None:
         while not self._end.wait(self._every_s):

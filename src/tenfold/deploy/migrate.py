@@ -229,6 +229,8 @@ class Migrating:
                     raise _stopped(file, nth, shard, error, whole=whole) from None
             self._line(driver, file, steps, "done", len(steps))
             if whole:
+                if shard == self._catalog:
+                    self._claim.beat(driver)
                 driver.commit()
             return len(left)
 
