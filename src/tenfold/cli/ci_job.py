@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ class Job:
     findings  what fails it, one line each
     told      lines of its summary
     facts     figures for --json
+    began_s   when it began
     """
 
     name: str
@@ -28,6 +30,7 @@ class Job:
     findings: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    began_s: float = field(default_factory=time.time)
 
     @property
     def workshop(self) -> Workshop:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tenfold.cli.ci_tools import Workshop
-from tenfold.pipeline.repository import Language, Repository
-from tenfold.pipeline.tools import IN_PROJECT
+from tenfold.pipeline.repository import NODE_LOCKS, Language, Repository
+from tenfold.pipeline.tools import IN_PROJECT, node_manager
 from tenfold.topology.mistakes import texts
 
 EXTRAS = ("dev", "test", "tests", "testing")
@@ -80,13 +80,16 @@ def test_tools(workshop: Workshop) -> None:
 
 
 def _node(workshop: Workshop, repository: Repository) -> None:
+    name, package = node_manager(repository)
+    program = workshop.bring_with_npm(name, package) if package else workshop.find(name)
     wanted = repository.table("package.json", "dependencies") or repository.table("package.json", "devDependencies")
     if (workshop.base / "node_modules").is_dir():
         workshop.run.say("the project's own node_modules is used as it is")
-    elif repository.has("pnpm-lock.yaml"):
-        workshop.must([workshop.find("pnpm"), "install", "--frozen-lockfile"], "pnpm install failed")
-    elif repository.has("yarn.lock"):
-        workshop.must([workshop.find("yarn"), "install", "--frozen-lockfile"], "yarn install failed")
+    elif name != "npm":
+        locked = "--immutable" if "cli-dist" in package else "--frozen-lockfile"
+        workshop.must(
+            [program, "install", *([locked] if repository.has(*NODE_LOCKS) else [])], f"{name} install failed"
+        )
     elif repository.has("package-lock.json", "npm-shrinkwrap.json"):
         workshop.must([workshop.find("npm"), "ci", "--no-audit", "--no-fund"], "npm ci failed")
     elif wanted:

@@ -15,6 +15,7 @@ import click
 from tenfold.cli import ci_place
 from tenfold.cli.ci_job import Job
 from tenfold.cli.options import Invocation, common
+from tenfold.errors import TenfoldError
 
 COMMAND_S = 3000.0
 # Each takes a Job and adds to its findings; imported when it is run.
@@ -50,10 +51,16 @@ def run(run: Invocation, /, name: str, **options: Any) -> int:
     job = Job(name, run, ci_place.root(run), options)
     module, _, attribute = JOBS[name].partition(":")
     act: Callable[[Job], None] = getattr(importlib.import_module(module), attribute)
-    if options["command"] is not None:
-        _command(job, options["command"])
-    else:
-        act(job)
+    try:
+        if options["command"] is not None:
+            _command(job, options["command"])
+        else:
+            act(job)
+    except TenfoldError as error:
+        # It ends the job, with its own exit code; the page of the run says so as well.
+        job.findings.append(f"{error}" + (f" (try: {error.hint})" if error.hint else ""))
+        _summary(job)
+        raise
     _summary(job)
     run.result({"job": name, "ok": not job.findings, "findings": job.findings, **job.facts})
     for line in job.told:

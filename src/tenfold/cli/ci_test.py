@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -20,11 +21,13 @@ from tenfold.cli.ci_tools import Workshop
 from tenfold.errors import PlatformError
 from tenfold.pipeline.coverage import Coverage, of_v8, read
 from tenfold.pipeline.repository import Language, Repository
+from tenfold.pipeline.tools import node_script
 
 TEST_S, SERVICE_S = 1500.0, 30.0
 SERVICES = {"DATABASE_URL": 3306, "REDIS_URL": 6379}
 LARGEST_REPORT = 64 * 1024 * 1024
 # Where test runners leave reports by themselves, beside those that Tenfold asks for.
+DJANGO_TEST = re.compile(r"^class \w+\(|\bload_tests\b", re.MULTILINE)
 ELSEWHERE = ("coverage.xml", "coverage.json", "coverage/lcov.info", "coverage/clover.xml", "clover.xml", "lcov.info")
 
 
@@ -39,7 +42,8 @@ def test(job: Job) -> None:
         return
     prepare(workshop, repository)
     for language in repository.languages:
-        {Language.PYTHON: _python, Language.NODE: _node, Language.PHP: _php}[language](job, workshop, repository)
+        act = {Language.PYTHON: _python, Language.NODE: _node, Language.PHP: _php}[language]
+        job.attempt("tests", partial(act, job, workshop, repository))
     tell_coverage(job)
 
 
@@ -68,24 +72,32 @@ def _service(job: Job, name: str, port: int) -> None:
 def _python(job: Job, workshop: Workshop, repository: Repository) -> None:
     test_tools(workshop)
     python, data = str(workshop.python / "bin" / "python"), str(workshop.reports / ".coverage")
-    settings = repository.table("pyproject.toml", "tool")
-    own = (
-        "coverage" in settings or repository.has(".coveragerc") or "[coverage" in repository.texts.get("setup.cfg", "")
-    )
+    own = repository.configures("coverage") or repository.has(".coveragerc")
     omit = ".tenfold/*,.venv/*,tests/*,test/*,*/tests/*,*/test_*.py,test_*.py,conftest.py,setup.py"
     scope = [] if own else ["--source", ".", "--omit", omit]
-    django = (
-        repository.has("manage.py") and "pytest" not in settings and not repository.has("pytest.ini", "conftest.py")
-    )
+    django = repository.has("manage.py") and not repository.uses_pytest
+    if django and not any(
+        DJANGO_TEST.search(ci_place.text_of(job.base / name) or "") for name in _test_files(repository)
+    ):
+        # Django's runner ends well with no test at all, and of pytest's it sees none.
+        job.findings.append("tests: manage.py test would find none; write a TestCase, or set up pytest-django")
+        return
     runner = ["manage.py", "test"] if django else ["-m", "pytest", f"--junitxml={workshop.reports / 'junit.xml'}"]
-    code = workshop.show([python, "-m", "coverage", "run", "--data-file", data, *scope, *runner], {}, TEST_S)
+    report = str(workshop.reports / "coverage.xml")
+    if not django and repository.measures_itself:  # two measures at once see nothing
+        code = workshop.show([python, *runner, f"--cov-report=xml:{report}"], {}, TEST_S)
+    else:
+        code = workshop.show([python, "-m", "coverage", "run", "--data-file", data, *scope, *runner], {}, TEST_S)
     if code == 5 and not django:
         job.findings.append("tests: there are none; write one in tests/test_….py")
     elif code:
         job.findings.append(f"tests: ended with {code}; the lines above say which")
     if Path(data).exists():
-        report = str(workshop.reports / "coverage.xml")
         workshop.show([python, "-m", "coverage", "xml", "-q", "--data-file", data, "-o", report], {}, 120)
+
+
+def _test_files(repository: Repository) -> list[str]:
+    return [name for name in repository.sources(Language.PYTHON) if re.search(r"(^|/)tests?[^/]*(\.py$|/)", name)]
 
 
 def _node(job: Job, workshop: Workshop, repository: Repository) -> None:
@@ -93,9 +105,10 @@ def _node(job: Job, workshop: Workshop, repository: Repository) -> None:
         job.findings.append('tests: package.json has no script "test"; add one, such as "node --test"')
         return
     raw = workshop.reports / "v8"
-    code = workshop.show([workshop.find("npm"), "test"], {"NODE_V8_COVERAGE": str(raw)}, TEST_S)
+    manager, *rest = node_script(repository, "test")
+    code = workshop.show([workshop.find(manager), *rest], {"NODE_V8_COVERAGE": str(raw)}, TEST_S)
     if code:
-        job.findings.append(f"tests: npm test ended with {code}; the lines above say which")
+        job.findings.append(f"tests: {manager} run test ended with {code}; the lines above say which")
     runs: list[dict[str, Any]] = []
     for file in sorted(raw.glob("*.json")):
         text = ci_place.text_of(file, LARGEST_REPORT)
@@ -117,6 +130,10 @@ def _is_test(name: str) -> bool:
 
 
 def _php(job: Job, workshop: Workshop, repository: Repository) -> None:
+    configured = repository.has("phpunit.xml", "phpunit.xml.dist")
+    if not configured and not any(name.startswith("tests/") for name in repository.files):
+        job.findings.append("tests: there are none; write one in tests/…Test.php")
+        return
     phpunit, php = workshop.find("phpunit"), workshop.find("php")
     modules = subprocess.run([php, "-m"], capture_output=True, text=True, timeout=60).stdout.lower().split()
     command = [php, phpunit, "--log-junit", str(workshop.reports / "junit.xml")]
@@ -124,11 +141,11 @@ def _php(job: Job, workshop: Workshop, repository: Repository) -> None:
     if "pcov" in modules or "xdebug" in modules:
         command += ["--coverage-clover", str(workshop.reports / "clover.xml")]
         extra = {"XDEBUG_MODE": "coverage"}
-        if not repository.has("phpunit.xml", "phpunit.xml.dist"):
+        if not configured:
             command += ["--coverage-filter", "src" if any(f.startswith("src/") for f in repository.files) else "."]
     else:
         job.told.append("coverage: PHP has neither pcov nor xdebug; apt-get install php-pcov")
-    if not repository.has("phpunit.xml", "phpunit.xml.dist"):
+    if not configured:
         command.append("tests")
     code = workshop.show(command, extra, TEST_S)
     if code:
@@ -137,14 +154,14 @@ def _php(job: Job, workshop: Workshop, repository: Repository) -> None:
 
 def tell_coverage(job: Job) -> None:
     """Read what the runs have left, tell it, and fail below --min-coverage."""
-    reports = job.workshop.reports
     found: dict[str, Coverage] = {}
-    for path in [*sorted(reports.glob("*")), *(job.base / name for name in ELSEWHERE if not any(found))]:
-        if path.name == "junit.xml" or path.suffix not in (".xml", ".json", ".info"):
-            continue
-        figure = read(path.name, ci_place.text_of(path, LARGEST_REPORT) or "")
-        if figure:
-            found[path.name] = figure
+    for places in (sorted(job.workshop.reports.glob("*")), [job.base / name for name in ELSEWHERE]):
+        for path in places if not found else ():
+            if path.name == "junit.xml" or path.suffix not in (".xml", ".json", ".info") or not _is_new(path, job):
+                continue
+            figure = read(path.name, ci_place.text_of(path, LARGEST_REPORT) or "")
+            if figure:
+                found[path.name] = figure
     wanted = job.options.get("min_coverage")
     for name, figure in found.items():
         job.told.append(f"coverage: {figure}, from {name}")
@@ -153,3 +170,11 @@ def tell_coverage(job: Job) -> None:
     if wanted is not None and not found:
         job.findings.append(f"coverage: nothing measured it, so {wanted:g} % cannot be told")
     job.facts["coverage"] = {name: round(figure.percent, 1) for name, figure in found.items()}
+
+
+def _is_new(path: Path, job: Job) -> bool:
+    """Whether this run wrote the file: what lay there says nothing of it."""
+    try:
+        return path.stat().st_mtime >= job.began_s - 1  # some file systems know whole seconds alone
+    except OSError:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,8 @@ class Workshop:
         self.reports = self.own / "reports"
         # One place for many repositories, or one that a cache keeps, where the variable names it.
         self.tools = Path(os.environ.get("TENFOLD_CI_TOOLS") or self.own / "tools").absolute()
+        # Where what npm brought lies; commands find it on their PATH.
+        self.brought: list[Path] = []
 
     @property
     def python(self) -> Path:
@@ -45,7 +48,7 @@ class Workshop:
     def find(self, name: str) -> str:
         """Path of a program. Raises PlatformError, with the remedy, where it is nowhere and cannot be installed."""
         places = [self.python / "bin", self.base / "node_modules" / ".bin", self.base / "vendor" / "bin"]
-        places += [self.tools / "bin", Path(sys.executable).parent]
+        places += [*self.brought, self.tools / "bin", Path(sys.executable).parent]
         for place in places:
             if os.access(place / name, os.X_OK) and (place / name).is_file():
                 return str(place / name)
@@ -60,6 +63,21 @@ class Workshop:
         remedy = FROM_THE_SYSTEM.get(name, f"add {name} to what the project installs for development")
         raise PlatformError(f"{name} is not installed", hint=remedy)
 
+    def bring_with_npm(self, name: str, package: str) -> str:
+        """Path of a program that comes from npm's registry: the project's own, else this release of the package."""
+        theirs = self.base / "node_modules" / ".bin" / name
+        if os.access(theirs, os.X_OK):
+            return str(theirs)
+        place = self.tools / re.sub(r"\W+", "-", package).strip("-")
+        program = place / "node_modules" / ".bin" / name
+        if not program.exists():
+            quiet = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--loglevel", "error"]
+            self.must([self.find("npm"), "install", *quiet, "--prefix", str(place), package],
+                      f"{package} could not be installed")  # fmt: skip
+        if program.parent not in self.brought:
+            self.brought.append(program.parent)
+        return str(program)
+
     def _bring(self, name: str, wanted: str) -> None:
         """Install a tool of Tenfold's choice; jobs that run side by side wait for one another."""
         try:
@@ -73,8 +91,8 @@ class Workshop:
 
     def environment(self) -> dict[str, str]:
         """Of the commands: the project's programs come first."""
-        places = [str(self.python / "bin"), str(self.base / "node_modules" / ".bin"), str(self.base / "vendor" / "bin")]
-        return {**os.environ, "PATH": ":".join([*places, os.environ.get("PATH", os.defpath)]),
+        places = [self.python / "bin", self.base / "node_modules" / ".bin", self.base / "vendor" / "bin", *self.brought]
+        return {**os.environ, "PATH": ":".join([*map(str, places), os.environ.get("PATH", os.defpath)]),
                 "VIRTUAL_ENV": str(self.python), "UV_PROJECT_ENVIRONMENT": str(self.python)}  # fmt: skip
 
     def make_environment(self, place: Path) -> None:

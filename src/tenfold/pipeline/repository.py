@@ -14,8 +14,9 @@ from typing import Any
 from tenfold.topology.mistakes import table
 
 # Files whose text is read, by name or pattern; everything else counts by its name alone.
+PYTEST_FILES = ("tox.ini", "pytest.ini", ".pytest.ini")
 MANIFESTS = (
-    "pyproject.toml", "setup.cfg", "setup.py", "tox.ini", "mypy.ini", ".coveragerc", ".python-version",
+    "pyproject.toml", "setup.cfg", "setup.py", *PYTEST_FILES, "mypy.ini", ".coveragerc", ".python-version",
     "requirements*.txt", "requirements*.lock", "*requirements.txt", "requirements/*.txt", "requirements/*.lock",
     "package.json", ".nvmrc", ".node-version", "composer.json",
 )  # fmt: skip
@@ -126,6 +127,23 @@ class Repository:
         """Requirements files to install for a test run: the app's first, then those for development and tests."""
         main = [f for f in ("requirements.txt", "requirements/base.txt", "requirements/main.txt") if f in self.files]
         return main[:1] + sorted(f for f in self.files if TEST_REQUIREMENTS.fullmatch(f))
+
+    def configures(self, tool: str) -> bool:
+        """Whether pyproject.toml, setup.cfg or tox.ini holds a section of a tool: coverage, mypy, flake8 …"""
+        ini = self.texts.get("setup.cfg", "") + "\n" + self.texts.get("tox.ini", "")
+        section = re.search(rf"^\[(tool:)?{re.escape(tool)}[\]:-]", ini, re.MULTILINE)
+        return tool in self.table("pyproject.toml", "tool") or section is not None
+
+    @property
+    def uses_pytest(self) -> bool:
+        """Whether the project has chosen pytest to run its tests."""
+        named = any(re.search(r"\bpytest[-_]django\b", text) for name, text in self.texts.items() if name != "tox.ini")
+        return self.configures("pytest") or self.has("pytest.ini", ".pytest.ini", "conftest.py") or named
+
+    @property
+    def measures_itself(self) -> bool:
+        """Whether pytest's own options start pytest-cov."""
+        return any("--cov" in self.texts.get(name, "") for name in ("pyproject.toml", "setup.cfg", *PYTEST_FILES))
 
     @property
     def is_package(self) -> bool:

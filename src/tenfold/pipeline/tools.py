@@ -18,8 +18,31 @@ PINS = {
     "uv": "uv==0.13.9",
     "poetry": "poetry==2.2.1",
 }
+# Of what is no Python, by npm: the package of a release. A lock file's form tells the release that writes it.
+PNPM = {"5": "7.33.7", "6": "8.15.9", "9": "10.34.9"}
+YARN_1, YARN_4 = "1.22.22", "4.18.1"
+BUILT = {"react", "preact", "next", "svelte", "@babel/core", "vite", "webpack", "parcel", "rollup", "esbuild"}
 # Likewise, but into the Python of the project itself, where its code is run.
 IN_PROJECT = {"pytest": "pytest==9.2.0", "coverage": "coverage==7.17.3"}
+
+
+def node_manager(repository: Repository) -> tuple[str, str]:
+    """(npm, pnpm or yarn; the package of npm's registry that brings it, "" for npm), by packageManager or lock file."""
+    name, _, release = str(repository.json("package.json").get("packageManager", "")).partition("+")[0].partition("@")
+    if not re.fullmatch(r"\d[\w.-]*", release) or name not in ("pnpm", "yarn"):
+        name = "pnpm" if repository.has("pnpm-lock.yaml") else "yarn" if repository.has("yarn.lock") else "npm"
+        form = re.search(r"^lockfileVersion: *'?(\d+)", repository.texts.get("pnpm-lock.yaml", ""), re.MULTILINE)
+        berry = "__metadata:" in repository.texts.get("yarn.lock", "")
+        release = {"npm": "", "yarn": YARN_4 if berry else YARN_1,
+                   "pnpm": PNPM.get(form[1] if form else "", PNPM["9"])}[name]  # fmt: skip
+    package = "@yarnpkg/cli-dist" if name == "yarn" and not release.startswith("1.") else name
+    return name, f"{package}@{release}" if release else ""
+
+
+def node_script(repository: Repository, script: str) -> tuple[str, ...]:
+    """The command that runs a script of package.json."""
+    name, _ = node_manager(repository)
+    return (name, "run", "--silent", script) if name == "npm" else (name, "run", script)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +71,15 @@ def quality(repository: Repository) -> Iterator[Check]:
 
 
 def _python(repository: Repository) -> Iterator[Check]:
-    settings = repository.table("pyproject.toml", "tool")
-    if "flake8" in repository.texts.get("setup.cfg", "") or repository.has(".flake8"):
+    if repository.configures("flake8") or repository.has(".flake8"):
         yield Check("lint", ("flake8", "--exclude", ".tenfold,.venv"), "mend what flake8 names")
     else:
         yield Check("lint", ("ruff", "check", "--no-cache", "."), "ruff check --fix .")
-    if "black" in settings:
+    if repository.configures("black"):
         yield Check("style", ("black", "--check", "."), "black .")
     else:
         yield Check("style", ("ruff", "format", "--no-cache", "--check", "."), "ruff format .")
-    if (
-        "mypy" in settings
-        or repository.has("mypy.ini", ".mypy.ini")
-        or "[mypy" in repository.texts.get("setup.cfg", "")
-    ):
+    if repository.configures("mypy") or repository.has("mypy.ini", ".mypy.ini"):
         # The project's own settings say which files.
         where = () if "files" in repository.table("pyproject.toml", "tool", "mypy") else (".",)
         yield Check("types", ("mypy", *where), "mend what mypy names")
@@ -78,16 +96,18 @@ def _node(repository: Repository) -> Iterator[Check]:
     has = {**repository.table("package.json", "dependencies"), **repository.table("package.json", "devDependencies")}
     eslint = any(re.match(r"(eslint\.config\.[cm]?[jt]s|\.eslintrc(\.\w+)?)$", f) for f in repository.files)
     if "lint" in scripts:
-        yield Check("lint", ("npm", "run", "--silent", "lint"), "npm run lint")
+        yield Check("lint", node_script(repository, "lint"), "mend what it names")
     elif eslint or "eslint" in has:
         yield Check("lint", ("eslint", "."), "npx eslint --fix .")
-    plain = [f for f in repository.sources(Language.NODE) if f.endswith((".js", ".cjs", ".mjs"))]
-    for source in plain:
-        yield Check("syntax", ("node", "--check", source), "mend what node names")
+    # What a build translates may be no JavaScript yet (JSX), though its files end in .js.
+    plain = () if BUILT.intersection(has) else (".js", ".cjs", ".mjs")
+    for source in repository.sources(Language.NODE):
+        if source.endswith(plain):
+            yield Check("syntax", ("node", "--check", source), "mend what node names")
     if "prettier" in has:
         yield Check("style", ("prettier", "--check", "."), "npx prettier --write .")
     if "typecheck" in scripts:
-        yield Check("types", ("npm", "run", "--silent", "typecheck"), "npm run typecheck")
+        yield Check("types", node_script(repository, "typecheck"), "mend what it names")
     elif repository.has("tsconfig.json"):
         yield Check("types", ("tsc", "--noEmit"), "mend what tsc names")
 
