@@ -198,6 +198,21 @@ def test_a_receiver_asks_for_time_and_gets_it(ca: Ca, outbox: Outbox) -> None:
     assert len(there.received) == 2
 
 
+def test_who_asks_for_time_is_not_asked_with_another_notice_meanwhile(outbox: Outbox) -> None:
+    clock, tried = Clock(), list[str]()
+
+    class Busy:
+        name, host = "webhook", "x"
+
+        def send(self, notice: Notice, left: Sequence[str] = ()) -> None:
+            tried.append(notice.key)
+            raise Unreached("429", answered=True, asked_s=60.0)
+
+    put(outbox, clock, Busy(), notice("a"), notice("b"))
+    turn(clock, sender(outbox, Busy(), clock), 600)
+    assert tried and set(tried) == {"a"}
+
+
 def test_a_clock_that_is_set_back_holds_nothing_up(ca: Ca, outbox: Outbox) -> None:
     clock = Clock()
     with receiver(ca.serves(), 500, 200) as there:

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,21 @@ def test_what_will_never_be_taken_is_told_from_what_may_be_mended(ca: Ca, status
         there.more = {"Retry-After": "17"}
         error = refusal(lambda: webhook(there.url(), ca.path).send(notice()))
     assert (error.permanent, error.answered, error.asked_s) == (permanent, True, 17.0)
+
+
+@pytest.mark.parametrize(
+    ("after", "asked_s"),
+    [(lambda: formatdate(time.time() + 120, usegmt=True), 120), (lambda: "Sun, 06 Nov 1994 08:49:37 GMT", 0),
+     (lambda: "in a minute", None), (lambda: "-5", None), (lambda: "Mon, 99 Nov 2026 99:99:99 GMT", None),
+     (lambda: "9" * 40, None), (lambda: "", None)],
+)  # fmt: skip
+def test_a_receiver_asks_for_time_in_seconds_or_until_a_date(
+    ca: Ca, after: Callable[[], str], asked_s: float | None
+) -> None:
+    with receiver(ca.serves(), 429) as there:
+        there.more = {"Retry-After": after()}
+        error = refusal(lambda: webhook(there.url(), ca.path).send(notice()))
+    assert error.asked_s == (None if asked_s is None else pytest.approx(asked_s, abs=60 if asked_s else 0))
 
 
 def test_nobody_there_is_said_in_a_sentence() -> None:

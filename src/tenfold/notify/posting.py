@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
@@ -82,7 +85,16 @@ def _refusal(host: str, status: int, after: str, words: str) -> Unreached:
     hint = "see what its log says"
     if status in (401, 403, 404, 410):
         hint = "see that the address still is the receiver's: it may have been withdrawn"
-    asked_s = float(after) if after.isascii() and after.isdigit() and len(after) < 7 else None
     return Unreached(
-        f"{host} answered {status}{phrase}{said}", hint, answered=True, permanent=status in NEVER, asked_s=asked_s
-    )
+        f"{host} answered {status}{phrase}{said}", hint, answered=True, permanent=status in NEVER,
+        asked_s=_asked_s(after.strip()),
+    )  # fmt: skip
+
+
+def _asked_s(after: str) -> float | None:
+    """Seconds for which a Retry-After asks, which is a number of them or a date; None for anything else."""
+    if after.isascii() and after.isdigit() and len(after) < 7:
+        return float(after)
+    with suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    return None

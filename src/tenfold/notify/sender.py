@@ -90,7 +90,8 @@ class Sender:
             wait_s = delay_s(max(failures, delivery.attempts) + 1, self._chance(), error.asked_s)
             due_s = min(now_s + wait_s, max(now_s, delivery.since_s + self._give_up_s))
             outbox.failed(delivery, now_s, reason, due_s, left)
-            return _Failed(due_s, error.answered and delivery.attempts >= PATIENCE)
+            # Who asks for time asks it for all notices.
+            return _Failed(due_s, error.answered and error.asked_s is None and delivery.attempts >= PATIENCE)
         outbox.delivered(delivery, self._clock())
         return None
 
