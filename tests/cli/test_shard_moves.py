@@ -196,6 +196,10 @@ def test_an_interrupted_move_says_where_it_is_and_how_to_go_on(
         "`tenfold shard resume` goes on, `tenfold shard cancel` deletes the copies"
     )
     monkeypatch.undo()
+    # What it has put on the shards is nobody's mistake, and not to be dropped by hand.
+    assert tenfold(on_files, "shard", "init") == (0, "nothing to do\n", "")
+    code, out, _ = tenfold(on_files, "shard", "move", "--buckets", str(bucket), "--to", "shard_1")
+    assert code == 1 and out.count("in the way") == 1 and "another move is not done: move 1 is copying" in out
     assert tenfold(on_files, "shard", "resume")[0] == 0
     assert tenfold(on_files, "shard", "cancel")[0] == 1  # it serves: there is nothing to cancel any more
     assert tenfold(on_files, "shard", "undo")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,6 +17,8 @@ from tenfold.sharding.ports import Send, Steps
 
 OWN_PREFIX = "tf_"
 """Tables that start with it are Tenfold's own."""
+OWN_TRIGGER = re.compile(r"tf_(?P<token>[0-9]+)_(?P<number>[0-9]+)_(?P<event>[ab][iud])", re.ASCII)
+"""Names of the triggers that a mover puts on the tables of others."""
 ROWID = {"rowid", "_rowid_", "oid"}
 """Names by which SQLite knows the number of a row, where no column has them."""
 
@@ -86,7 +89,7 @@ class TableShape:
     """columns by lower-case name; primary_key lower-case, in order, may be empty.
 
     storage   InnoDB or another of the server's engines; empty on SQLite
-    triggers  their names
+    triggers  their names; read_shape leaves out those of a move
     """
 
     name: str

@@ -15,7 +15,6 @@ from tenfold.sharding.moves.tables import Moved, listed, ours, positions_table
 from tenfold.sharding.moves.work import Work
 from tenfold.sharding.ports import Driver
 from tenfold.sharding.schemarules import drift
-from tenfold.sharding.shapes import TableShape
 
 BARRIER_S = 120.0
 """How long to try for a trigger while transactions are open on its table."""
@@ -32,16 +31,16 @@ def check(work: Work, leg: Leg) -> None:
     mistakes = []
     for table in work.tables(leg):
         shape = table.shape
-        users = [name for name in shape.triggers if ours(name) is None]
-        if users:
-            mistakes.append(f"{shape.name} has the trigger {users[0]}, which would fire for rows that are copied")
+        if shape.triggers:
+            first = shape.triggers[0]
+            mistakes.append(f"{shape.name} has the trigger {first}, which would fire for rows that are copied")
         mistakes += _without_key(work, leg.source, table)
         mistakes += [f"{shape.name}.{column} is of a type that cannot be moved" for column in unwritable(table)]
         there = work.shape(leg.target, shape.name)
         if there is None:
             mistakes.append(f"{shape.name} is not on {leg.target}")
         else:
-            found = drift(shape.name, {leg.source: _plain(shape), leg.target: _plain(there)})
+            found = drift(shape.name, {leg.source: shape, leg.target: there})
             mistakes += [line.partition("database: ")[2].partition("; make")[0] for line in found]
     if mistakes:
         raise MoveError(
@@ -57,13 +56,6 @@ def _without_key(work: Work, shard: str, table: Moved) -> list[str]:
     null = " OR ".join(f"{column} IS NULL" for column in table.primary_key)
     found = work.shards.rows(shard, f"SELECT 1 FROM {table.name} WHERE {null} LIMIT 1")
     return [f"{table.shape.name} holds rows whose primary key is NULL"] if found else []
-
-
-def _plain(shape: TableShape) -> TableShape:
-    return TableShape(
-        shape.name, shape.columns, shape.primary_key, shape.indexes, shape.self_numbering, shape.dialect, shape.storage,
-        shape.foreign_keys, tuple(name for name in shape.triggers if ours(name) is None),
-    )  # fmt: skip
 
 
 def create_tables(work: Work, shard: str, tables: Collection[Moved], *, positions: bool) -> None:

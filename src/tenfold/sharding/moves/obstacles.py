@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tenfold.sharding.catalog import SCHEMA_VERSION
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.layout import Grouped, Layout, Pinned, Placed, Referenced
 from tenfold.sharding.moves.codec import unwritable
 from tenfold.sharding.moves.record import Move
-from tenfold.sharding.moves.tables import Moved, ours
+from tenfold.sharding.moves.tables import Moved
 from tenfold.sharding.requirements import Finding, Level
 from tenfold.sharding.schemarules import drift, table_mistakes
 from tenfold.sharding.shapes import TableShape
@@ -133,7 +133,7 @@ def table_obstacles(
             what, _, remedy = line.rpartition("; ")
             yield Obstacle(what, remedy)
         yield from _rows_apart(placed, shape, shard, facts)
-        for trigger in (one for one in shape.triggers if ours(one) is None):
+        for trigger in shape.triggers:
             yield Obstacle(
                 f"{shape.name} has the trigger {trigger} on {shard}: it would fire again for every row that is copied",
                 f"DROP TRIGGER {shape.dialect.quoted(trigger)}, and create it again after `tenfold shard finish`",
@@ -231,8 +231,7 @@ def target_obstacles(
         if shape is not None and other is None:
             yield Obstacle(f"{name} is on {source} and not on {target}", "create it there, through Tenfold")
         elif shape is not None and other is not None:
-            mine, theirs = (_without_ours(one) for one in (shape, other))
-            for line in drift(name, {source: mine, target: theirs}):
+            for line in drift(name, {source: shape, target: other}):
                 what, _, remedy = line.removeprefix("tenfold.toml: database: ").rpartition("; ")
                 yield Obstacle(what, remedy)
     for name, found in sorted(there.strangers.items()):
@@ -243,10 +242,6 @@ def target_obstacles(
                 "go there: something wrote them past Tenfold",
                 "`tenfold shard verify --placement` names them, and with --mend brings them to their shard",
             )
-
-
-def _without_ours(shape: TableShape) -> TableShape:
-    return replace(shape, triggers=tuple(one for one in shape.triggers if ours(one) is None))
 
 
 def server_obstacles(shard: str, facts: ShardFacts) -> Iterator[Obstacle]:

@@ -207,6 +207,8 @@ def _obstacles(seen: Survey, sizes: Sequence[LegSize], detail: dict[str, Any]) -
     yield from platform_obstacles(seen.settings, seen.catalog.moves, seen.routers, taking_part, seen.now_s)
     for shard in sorted({one.leg.target for one in sizes} & seen.leaving):
         yield leaving_obstacle(shard)
+    if seen.catalog.moves:
+        return  # what it has put on the shards is nothing to be removed
     for shard in sorted(taking_part):
         yield from server_obstacles(shard, seen.facts[shard])
     for one in sizes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,13 +11,12 @@ from tenfold.sharding.dialects import MYSQL, Dialect
 from tenfold.sharding.keys import BUCKETS, KeyType
 from tenfold.sharding.layout import Grouped, Layout, Pinned
 from tenfold.sharding.moves.record import Leg
-from tenfold.sharding.shapes import TableShape
+from tenfold.sharding.shapes import OWN_TRIGGER, TableShape
 
 BY_BUCKET = ("tf_reservation", "tf_verdict")
 """Tenfold's own tables that move with the buckets; their column `bucket` says of which each row is."""
 EVENTS = ("bi", "bu", "bd", "ai", "au", "ad")
 """Before and after insert, update and delete: the last word of a trigger's name."""
-_TRIGGER = re.compile(r"tf_(?P<token>[0-9]+)_(?P<number>[0-9]+)_(?P<event>[ab][iud])", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def trigger_name(token: int, number: int, event: str) -> str:
 
 def ours(trigger: str) -> tuple[int, int, str] | None:
     """(token, number of the table, event) of a trigger that a mover made; None for others."""
-    found = _TRIGGER.fullmatch(trigger)
+    found = OWN_TRIGGER.fullmatch(trigger)
     return (int(found["token"]), int(found["number"]), found["event"]) if found else None
 
 
