@@ -123,8 +123,16 @@ def test_what_speaks_no_smtp_is_said_so(ca: Ca) -> None:
     assert "does not speak SMTP" in error.reason or "within" in error.reason
 
 
-def test_no_line_of_a_notice_becomes_a_line_of_the_head() -> None:
-    evil = "down\r\nBcc: all@example.com\r\n\r\nhello\x00\u2028 \ud800"
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "down\r\nBcc: all@example.com\r\n\r\nhello\x00\u2028 \ud800",
+        "=?utf-8?q?down=0D=0ABcc:_all@example.com=0D=0A?= and more",
+        "=?utf-8?b?eA0KQmNjOiBhbGxAZXhhbXBsZS5jb20NCg==?=",
+        "==?utf-8?q?x=0ABcc:_y?=",
+    ],
+)
+def test_no_line_of_a_notice_becomes_a_line_of_the_head(evil: str) -> None:
     mail = messages.mail(notice(title=evil, facts={evil: evil}), ORIGIN, "a@example.com", ["b@example.com"])
     head = mail.partition(b"\r\n\r\n")[0]
     assert b"\nBcc" not in head and b"\nbcc" not in head.lower()

@@ -68,7 +68,8 @@ def mail(notice: Notice, origin: Origin, sender: str, to: Sequence[str]) -> byte
     """The mail, as it goes over the line. Its Message-ID is that of the notice: a second copy is known as one."""
     notice = bounded(notice)
     message = EmailMessage(SMTP)
-    message["Subject"] = f"[{origin}] {notice.word}: {notice.title}"
+    # "=?" begins an encoded word, which Python decodes, and writes line breaks in it as lines of the head.
+    message["Subject"] = f"[{origin}] {notice.word}: {notice.title}".replace("=?", "= ?")
     message["From"] = sender
     message["To"] = ", ".join(to)
     message["Date"] = format_datetime(datetime.fromtimestamp(notice.at_s, UTC))
