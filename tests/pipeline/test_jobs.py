@@ -17,7 +17,7 @@ from tenfold.cli.options import Invocation
 from tenfold.errors import ConfigError, NodeDown
 from tenfold.pipeline.repository import Repository
 from tests.pipeline.conftest import Osv
-from tests.pipeline.support import REPOSITORIES, ci
+from tests.pipeline.support import REPOSITORIES, ci, git
 from tests.support import program
 
 # As a cloud's key looks; nobody's.
@@ -221,6 +221,39 @@ def test_a_planted_secret_is_found_and_never_shown(
     found = security_of(tmp_path, "secrets")
     assert found == [] if said is None else found[0].startswith(f"secrets: {file}:1: {said}")
     assert not any(CLOUD_KEY in line or "kd83" in line for line in found)
+
+
+def test_what_was_looked_at_may_move_within_its_file(
+    tmp_path: Path, tools: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENFOLD_CI_TOOLS", tools)
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "sample.py").write_text('PASSWORD = "kd83hdKW93"\n')
+    git(tmp_path, "add", "--all")
+    scan = [str(Path(tools) / "bin" / "detect-secrets"), "scan"]
+    known = subprocess.run(scan, cwd=tmp_path, check=True, capture_output=True, timeout=60).stdout
+    (tmp_path / ".secrets.baseline").write_bytes(known)
+    (tmp_path / "sample.py").write_text('\n\nPASSWORD = "kd83hdKW93"\n')
+    assert security_of(tmp_path, "secrets") == []
+    assert (tmp_path / ".secrets.baseline").read_bytes() == known, "a job of checks changes no file of the user's"
+
+
+def test_the_name_of_a_file_is_no_option_of_the_scanner(
+    tmp_path: Path, tools: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENFOLD_CI_TOOLS", tools)
+    (tmp_path / "--exclude-files=.*").touch()
+    (tmp_path / "sample.py").write_text('PASSWORD = "kd83hdKW93"\n')
+    assert security_of(tmp_path, "secrets")[0].startswith("secrets: sample.py:1: Secret Keyword")
+
+
+def test_files_of_an_environment_that_git_was_not_told_to_ignore_are_not_the_projects(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    for name in (".venv/lib/a.py", "web/node_modules/b.js", "vendor/c.php", "own.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    git(tmp_path, "add", "--force", "vendor/c.php")
+    assert ci_place.repository(tmp_path).files == ("own.py", "vendor/c.php")
 
 
 def test_every_workflow_of_the_repository_is_looked_at(sample: Callable[[str], Path]) -> None:

@@ -73,15 +73,19 @@ def text_of(path: Path, at_most: int = LARGEST_MANIFEST) -> str | None:
 
 
 def _tracked(base: Path) -> list[str] | None:
-    """Files that git knows, or would take if asked to add all; None where there is no git or no repository."""
+    """Files that git knows, or would take if asked to add all; None where there is no git or no repository.
+
+    Of those that it does not know, what tools have put there (.venv, node_modules …) is left out.
+    """
     try:
         listed = subprocess.run(
-            ["git", "-C", str(base), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
+            ["git", "-C", str(base), "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard", "--", "."],
             capture_output=True, timeout=GIT_S, check=True,
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    names = {os.fsdecode(name) for name in listed.split(b"\0") if name}
+    entries = [os.fsdecode(entry).split(" ", 1) for entry in listed.split(b"\0") if entry]
+    names = {name for tag, name in entries if tag != "?" or not PASSED_OVER.intersection(name.split("/")[:-1])}
     return sorted(name for name in names if (base / name).is_file())  # deleted, and not yet committed as such
 
 

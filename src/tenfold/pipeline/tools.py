@@ -142,15 +142,15 @@ GUESSES = ("KeywordDetector", "BasicAuthDetector", "Base64HighEntropyString", "H
 TESTS = re.compile(r"(^|/)(tests?|__tests__|spec|fixtures)/|(^|/)(test_[^/]*|conftest)\.py$|\.(test|spec)\.[^/]+$")
 
 
-def secret_scans(files: tuple[str, ...], baseline: bool) -> Iterator[Check]:
+def secret_scans(files: tuple[str, ...], baseline: str | None) -> Iterator[Check]:
     """Secrets in `files`; each prints JSON. The baseline holds what a person has looked at and found to be none."""
-    known = ("--baseline", ".secrets.baseline") if baseline else ()
+    known = ("--baseline", baseline) if baseline else ()
     guesses = tuple(word for name in GUESSES for word in ("--disable-plugin", name))
     for tests in (False, True):
         here = tuple(name for name in files if bool(TESTS.search(name)) is tests)
         if here:
             yield Check(
                 "secrets",
-                ("detect-secrets-hook", "--json", *known, *(guesses if tests else ()), *here),
+                ("detect-secrets-hook", "--json", *known, *(guesses if tests else ()), "--", *here),
                 "take it out, and change it: it is known now",
             )
