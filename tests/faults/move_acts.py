@@ -17,10 +17,10 @@ class Acts:
         self._rules, self._scenario = rules, scenario
 
     def _go(self, what: str, state: State, number: int, mover: Mover, pc: str) -> Step:
-        _, src, epoch, batch, then, ddl = mover
+        _, src, epoch, batch, then, ddl, doubts = mover
         return (
             what,
-            with_mover(state, number, Mover(pc) if pc in OVER else Mover(pc, src, epoch, batch, then, ddl)),
+            with_mover(state, number, Mover(pc) if pc in OVER else Mover(pc, src, epoch, batch, then, ddl, doubts)),
             None,
         )
 

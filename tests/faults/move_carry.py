@@ -14,7 +14,7 @@ class Carrying(Acts):
     def at_copy(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         """Reads the next row on the source, by the position on the target."""
         position = state.shards[1 - mover.src].copied
-        following = "follow" if self._rules.capture_first else "capture"
+        following = self._after_copy()
         if position == len(state.shards[mover.src].rows):
             yield self._go("finds the copy complete", state, number, mover, following)
             return
@@ -22,6 +22,11 @@ class Carrying(Acts):
         pc = "chunk" if self._rules.position_with_rows else "position"
         mover = mover._replace(batch=((position, row),))
         yield self._go(f"copy: reads row {position} on shard {mover.src}", state, number, mover, pc)
+
+    def _after_copy(self) -> str:
+        if self._rules.capture_first:
+            return "follow"
+        return "survey" if self._scenario.ahead and not self._rules.survey_after_capture else "capture"
 
     def at_position(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         target = state.shards[1 - mover.src]
@@ -35,8 +40,7 @@ class Carrying(Acts):
         if is_present(row) or not is_present(target.rows[position]):
             target = target._replace(rows=put(target.rows, position, row))
         target = target._replace(copied=position + 1)
-        following = "follow" if self._rules.capture_first else "capture"
-        pc = "copy" if position + 1 < len(target.rows) else following
+        pc = "copy" if position + 1 < len(target.rows) else self._after_copy()
         words = f"copy: writes row {position}"
         yield from self._on_shard(words, state, number, mover._replace(batch=()), pc, 1 - mover.src, target)
 
@@ -47,6 +51,9 @@ class Carrying(Acts):
             batch = tuple((mark, 0) for mark in source.marks)
         else:
             batch = tuple((mark and -1, row) for mark, row in zip(source.marks, source.rows, strict=True))
+        if self._scenario.ahead and self._rules.notes_marks:
+            met = sum(1 << key for key, mark in enumerate(source.marks) if mark)
+            mover = mover._replace(doubts=mover.doubts | met)
         what = "marks" if self._rules.row_after_version else "marked rows"
         return self._go(f"reads {what} on shard {mover.src}", state, number, mover._replace(batch=batch), "batch")
 

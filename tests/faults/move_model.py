@@ -9,8 +9,8 @@ network. So the second mover may replace the first at any moment, and the first 
             a poll that was on its way brings one that has run out. So no clock is needed
   routers   `move_router`, `move_answers`: plan, connect, check the lease, send, check again (lease, or fence row by a
             current read); transactions; scatters; without the catalog they learn a later owner from fence rows
-  movers    `move_acts`, `move_carry`, `move_mover`: announce, wait, capture, copy, follow, fence, drain, verify, bump,
-            open, serve, undo, wait again, finish, cancel, take over
+  movers    `move_acts`, `move_carry`, `move_compare`, `move_mover`: announce, wait, capture, copy, follow, compare
+            ahead, fence, drain, verify, bump, open, serve, undo, wait again, finish, cancel, take over
   rules     `move_rules`: a switch for each; `move_mutants`: what breaks without it; `move_scenarios`: what meets what
 
 Where it refines the facts (`facts/moves.md`, "What breaks when one rule is taken out"):
@@ -32,6 +32,11 @@ Where it refines the facts (`facts/moves.md`, "What breaks when one rule is take
     before run out ere it fences (`undo_wait`). Scatters go on leaving out copies and remains
     (`scatter_filter_serving`). From the bump until the fences are open the phase is `given`, and guarded. A return
     serves, too, before it is finished; really it goes from `returning` to `cleaning`, and is guarded longer.
+
+  - Where rows are compared ahead of the fence (design 007), the verification sees those in doubt alone. It masks less
+    then: that each change commits with a mark (`capture_in_transaction`), and that marks are read to the last behind
+    the fence (`drain`), are rules that nothing else stands in for. What a mover wrote wrongly it still stops, by what
+    makes for doubts (`move_mutants.AHEAD`).
 
 What is not: XA, several moving buckets at once (so no undo amid the cutover), scatter writes, cascades (argued and
 measured in the facts); plain reads inside an old snapshot (their answer is the snapshot's, by their isolation); locks

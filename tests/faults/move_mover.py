@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tests.faults.move_acts import OVER
-from tests.faults.move_carry import Carrying
+from tests.faults.move_compare import Comparing
 from tests.faults.move_router import Routers
 from tests.faults.move_rules import Rules
 from tests.faults.move_state import (
@@ -41,7 +41,7 @@ LIFE = {
 """Where whoever takes over goes on, by the phase in the catalog."""
 
 
-class Movers(Carrying):
+class Movers(Comparing):
     """Successors of a state by a step of one mover: a method for each place that it may be in."""
 
     def __init__(self, rules: Rules, scenario: Scenario, routers: Routers) -> None:
@@ -131,10 +131,23 @@ class Movers(Carrying):
     def at_follow(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
         if self._scenario.follow and any(state.shards[mover.src].marks):
             yield self._read_marks(state, number, mover._replace(then="follow"))
+        early = not self._rules.capture_first and not self._rules.survey_after_capture
+        pc = "survey" if self._scenario.ahead and not early else "fence"
         if self._rules.reverse_before_open:
-            yield from self._create(state, number, mover, "fence", 1 - mover.src)
+            yield from self._create(state, number, mover, pc, 1 - mover.src)
         else:
-            yield from self.at_fence(state, number, mover)
+            step: Callable[[State, int, Mover], Iterator[Step]] = getattr(self, "at_" + pc)
+            yield from step(state, number, mover)
+        yield from self._may_cancel(state, number, mover)
+
+    def at_compared(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
+        """Marks may be carried before the fence, and rows in doubt looked at again."""
+        if self._scenario.follow and any(state.shards[mover.src].marks):
+            yield self._read_marks(state, number, mover._replace(then="compared"))
+        for key in range(len(state.shards[mover.src].rows)):
+            if mover.doubts >> key & 1:
+                yield self._look(state, number, mover._replace(then="relieve"), key)
+        yield from self.at_fence(state, number, mover)
         yield from self._may_cancel(state, number, mover)
 
     # The cutover.
@@ -154,12 +167,15 @@ class Movers(Carrying):
             yield from self.at_verify(state, number, mover)
 
     def at_verify(self, state: State, number: int, mover: Mover) -> Iterator[Step]:
-        """Compares by locking reads, which wait for uncommitted rows."""
+        """Compares by locking reads, which wait for uncommitted rows; where that was done ahead, what is in doubt."""
         if any(router.act.wrote and router.act.view.owner == mover.src for router in state.routers):
             return
         ready = "bump" if self._rules.bump_before_open else "moved"
         first, second = state.shards
-        if first.rows == second.rows or not self._rules.verification:
+        both = list(zip(first.rows, second.rows, strict=True))
+        if self._scenario.ahead:
+            both = [rows for key, rows in enumerate(both) if mover.doubts >> key & 1]
+        if all(one == other for one, other in both) or not self._rules.verification:
             yield self._go("finds source and target alike", state, number, mover, ready)
         else:
             replaced = first.token != number + 1 or second.token != number + 1

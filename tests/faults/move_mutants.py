@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 MASK = "verification"
 """Some rules are masked by the comparison of source and target before the bump: it stops the move instead."""
+AHEAD = {"notes_marks", "doubts_differing", "survey_after_capture", "survey_anew"}
+"""Where rows are compared ahead of the fence, these take its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,19 @@ MUTANTS = (
     Mutant(("capture_first", MASK), "P1", "a writer, up to the cutover"),
     Mutant(("capture_in_transaction", MASK), "P1", "a writer, up to the cutover"),
     Mutant(("drain", MASK), "P1", "a writer, up to the cutover"),
+    # Compared ahead, rows that were changed without a mark, or whose mark was not read, are in no doubt.
+    Mutant(("capture_in_transaction",), "P1", "a writer, compared ahead"),
+    Mutant(("drain",), "P1", "a writer, compared ahead"),
+    Mutant(("fence",), "P1", "a writer, compared ahead"),
+    Mutant(("shared_lock",), "P1", "a writer, compared ahead"),
+    Mutant(("trigger_barrier",), "P1", "a writer, compared ahead"),
+    Mutant(("token_on_shards",), "P1", "two movers, compared ahead"),
+    Mutant(("capture_first", "doubts_differing"), "P1", "a writer, compared ahead"),
+    Mutant(("capture_first", "survey_after_capture"), "P1", "a writer, compared ahead"),
+    Mutant(("position_with_rows", "doubts_differing"), "P1", "two movers, compared ahead"),
+    Mutant(("position_with_rows", "survey_anew"), "P1", "two movers, compared ahead"),
+    Mutant(("conditional_forget", "notes_marks"), "P1", "two writes while marks are carried over, compared ahead"),
+    Mutant(("row_after_version", "notes_marks"), "P1", "two writes while marks are carried over, compared ahead"),
     Mutant(("position_with_rows", MASK), "P1", "two movers"),
     Mutant(("conditional_forget", MASK), "P1", "two writes while marks are carried over"),
     Mutant(("row_after_version", MASK), "P1", "two writes while marks are carried over"),

@@ -88,6 +88,14 @@ class Rules:
     """Behind the fence, marks are carried over until none is left."""
     verification: bool = True
     """Source and target are compared before the bump."""
+    notes_marks: bool = True
+    """Compared ahead: a mark that is read puts its row in doubt, before it is taken away."""
+    doubts_differing: bool = True
+    """... and so does a row that differs where it is read."""
+    survey_after_capture: bool = True
+    """... which begins when changes are marked."""
+    survey_anew: bool = True
+    """... and is done again by whoever takes over."""
     reverse_before_open: bool = True
     """The target captures before it takes writes."""
     compare_and_set: bool = True

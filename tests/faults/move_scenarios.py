@@ -56,6 +56,12 @@ SMALL = {
     "two movers": Scenario((), movers=2, cancel=True, undo=True, late=True),
     "two movers and a write": Scenario((at_once(),), movers=2, cancel=True, undo=True, follow=True),
     "two moves by two movers": Scenario((at_once(),), movers=2, cancel=True, again=True),
+    "a writer, compared ahead": Scenario((one("write"),), finish=False, follow=True, ahead=True),
+    "two writes while marks are carried over, compared ahead": Scenario(
+        (at_once(), at_once("update")), follow=True, undo=True, ahead=True
+    ),
+    "a delete, compared ahead": Scenario((at_once("delete"), at_once()), follow=True, finish=False, ahead=True),
+    "two movers, compared ahead": Scenario((at_once(),), movers=2, cancel=True, finish=False, follow=True, ahead=True),
 }
 """Where each rule that is taken out is missed, too."""
 
@@ -93,6 +99,10 @@ LARGE = {
     "a reader whose polls take their time": Scenario((one("read", slowly=True), at_once()), undo=True, cancel=True),
     "a writer, a reader and a third": Scenario((one("write", lapses=False), one("read", lapses=False), at_once())),
     "a writer and a reader": Scenario((one("write"), one("read")), finish=False),
+    "a writer, compared ahead": Scenario((one("write"),), movers=2, cancel=True, undo=True, follow=True, ahead=True),
+    "a transaction of two rows, compared ahead": Scenario(
+        (PAIR,), rows=(True, True), movers=2, cancel=True, undo=True, follow=True, ahead=True
+    ),
 }
 
 CUT = {

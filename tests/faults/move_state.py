@@ -106,7 +106,7 @@ class Router(NamedTuple):
 class Mover(NamedTuple):
     """src, epoch: what it moves from, and the owner's epoch that it makes; batch: what it read and has not
     written yet, (version of the mark, row) by key; then: what comes after the batch; ddl: its connections for DDL,
-    none, open or killed."""
+    none, open or killed; doubts: the keys whose rows it has to compare behind the fence, as a bit set."""
 
     pc: str
     src: int = 0
@@ -114,6 +114,7 @@ class Mover(NamedTuple):
     batch: tuple[tuple[int, int], ...] = ()
     then: str = ""
     ddl: str = "none"
+    doubts: int = 0
 
 
 class State(NamedTuple):
@@ -159,7 +160,8 @@ class Client:
 class Scenario:
     """What may happen. rows: by key, whether it exists at the start; movers: 2: at any moment another one may take
     over; cancel, undo, finish: may be asked for; again: a further move may follow; follow: marks are carried over
-    before the fence too; late: the first of two movers has not written its token on the shards yet."""
+    before the fence too; late: the first of two movers has not written its token on the shards yet; ahead: rows are
+    compared before the fence, and behind it those in doubt."""
 
     clients: tuple[Client, ...]
     rows: tuple[bool, ...] = (True,)
@@ -170,6 +172,7 @@ class Scenario:
     again: bool = False
     follow: bool = False
     late: bool = False
+    ahead: bool = False
 
 
 def is_present(row: int) -> bool:
