@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tenfold.deploy.order import Order
 from tenfold.deploy.plan import LOCAL, Act, Item
 from tenfold.deploy.source import Source
 from tenfold.deploy.steps import Step
-from tenfold.errors import DeployError
+from tenfold.errors import DeployError, TenfoldError
 from tenfold.hosts.port import Ran
 from tenfold.hosts.shell import shown
 
@@ -71,6 +72,8 @@ class ReleaseStep:
         if ran.code == 0 and isinstance(told, dict):
             return told
         why = told["refused"] if ran.code == REFUSED and isinstance(told, dict) else ran.last_lines(3)
+        if payload:
+            await self._make_room()
         raise DeployError(f"{self._place}: {self.name.rpartition('.')[2]}: {why}", hint=self._remedy(why))
 
     def _remedy(self, why: str) -> str:
@@ -91,11 +94,18 @@ class ReleaseStep:
             timeout_s=WORK_S,
         )
         if ran.code:
+            await self._make_room()
             command = shown([word.removeprefix(self._home + "/") for word in argv])
             raise DeployError(
                 f"{self._place}: {what} failed: `{command}` ended with {ran.code}\n{_end(ran)}",
                 hint="mend it in a new commit; by hand it runs in a clone of the repository",
             )
+
+    async def _make_room(self) -> None:
+        """Remove at once what is taken back anyway: where the disk is full, the journal and the databases beside the
+        release could not even note down that it is."""
+        with suppress(TenfoldError):
+            await self._act("drop")
 
     async def _pythons(self) -> dict[str, str]:
         """What {python} stands for in the release, and the Python of the host."""
