@@ -109,6 +109,9 @@ def test_dry_run_does_nothing_and_calls_a_person_once_though_the_agent_is_starte
     assert watch.trail()[0]["dry_run"] is True and runs(hung)
     told = watch.outbox.listed()["unassigned"]
     assert len(told) == 1 and "backend_1 is ill, and stays so" in str(told)
+    watch = Watch(two, "dry-run")  # nor does it forget that it has called
+    watch.until(partial(is_past, time.monotonic() + 5), "time passes")
+    assert watch.did().count("remedy.call") == 1
     os.kill(hung, signal.SIGCONT)
     watch.until(lambda: "remedy.well" in watch.did(), "it is well again")
     assert watch.outbox.counts()["unassigned"] == 2

@@ -1,6 +1,7 @@
 """The agent restarts a backend that runs and does not answer, within bounds, and at last calls a person. Edge.
 
-What is decided stands on the audit trail before it is done. The restarts of the last hour survive the agent.
+What is decided stands on the audit trail before it is done. The restarts of the last hour survive the agent, and
+whether a person was called: who was called is told when it is well again.
 """
 
 from __future__ import annotations
@@ -79,10 +80,10 @@ class Remedy:
 
     async def look(self, now_s: float) -> None:
         """Look once, and begin what is to be done."""
-        before = {name: case.restarted_s for name, case in self._cases.items()}
+        before = _lasting(self._cases)
         chance = random.random()  # noqa: S311  no secret
         self._cases, decided = remedies.step(self._cases, self._pool(), now_s, chance, self._policy, self._cause())
-        if before != {name: case.restarted_s for name, case in self._cases.items()}:
+        if before != _lasting(self._cases):
             await aside(lambda: self._keep(now_s))
         ill = {decision.name for decision in decided if decision.act is Act.LEAVE}
         self._left = {name: why for name, why in self._left.items() if name in ill}
@@ -178,21 +179,33 @@ class Remedy:
             return False
         return True
 
-    # --- what survives the agent: when it restarted what, in seconds since 1970 ---
+    # --- what survives the agent: when it restarted what, in seconds since 1970, and for what it called a person ---
 
     def _keep(self, now_s: float) -> None:
         away_s = time.time() - now_s
-        data = {name: [at_s + away_s for at_s in case.restarted_s] for name, case in self._cases.items()}
+        data = {
+            name: {"restarted_s": [at_s + away_s for at_s in times], "called": called}
+            for name, (times, called) in _lasting(self._cases).items()
+        }
         with suppress(OSError):
             agent_state.replace(self._file, json.dumps(data).encode())
 
     def _kept(self) -> dict[str, Case]:
         away_s, now_s = time.time() - time.monotonic(), time.monotonic()
-        with suppress(OSError, ValueError, TypeError, AttributeError):
-            data: Mapping[str, list[float]] = json.loads(self._file.read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
+            data: Mapping[str, Mapping[str, Any]] = json.loads(self._file.read_text(encoding="utf-8"))
             return {
-                str(name): Case(restarted_s=tuple(sorted(float(at_s) - away_s for at_s in times if at_s < time.time())),
-                                not_before_s=now_s + self._policy.pause_s)
-                for name, times in data.items()
-            }  # fmt: skip
+                str(name): Case(
+                    restarted_s=tuple(
+                        sorted(float(at_s) - away_s for at_s in kept["restarted_s"] if at_s < time.time())
+                    ),
+                    not_before_s=now_s + self._policy.pause_s,
+                    called=bool(kept["called"]),
+                )
+                for name, kept in data.items()
+            }
         return {}
+
+
+def _lasting(cases: Mapping[str, Case]) -> dict[str, tuple[tuple[float, ...], bool]]:
+    return {name: (case.restarted_s, case.called) for name, case in cases.items()}
