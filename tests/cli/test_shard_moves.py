@@ -207,6 +207,21 @@ def test_an_interrupted_move_says_where_it_is_and_how_to_go_on(
     assert_clean(on_files)
 
 
+def test_a_drain_is_one_from_its_first_moment_on(
+    on_files: Site, tenfold: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tenfold.sharding.moves.books import Books
+
+    def interrupted(self: Books, *_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    # Begun as any other move, it would leave a shard that the next rebalance fills again.
+    monkeypatch.setattr(Books, "record", interrupted)
+    assert tenfold(on_files, "shard", "drain", "shard_1", "--yes")[0] == 130
+    ((detail,),) = on_files.look("shard_0", "SELECT detail FROM tf_move")
+    assert json.loads(detail)["drains"] == "shard_1"
+
+
 def test_a_stopped_join_is_gone_on_with_or_taken_back_by_command(
     on_files: Site, tenfold: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,10 +28,16 @@ def markers(work: Work) -> dict[str, int]:
         return {}
     found = {}
     for shard in sorted(work.move.shards):
-        work.shards.forget(shard, MARKER)
-        found[shard] = _number(work, shard, MARKER)
-        work.shards.forget(shard, MARKER)
+        found[shard] = _newest(work, shard)
     return found
+
+
+def _newest(work: Work, shard: str) -> int:
+    """The number of a connection that is opened now."""
+    work.shards.forget(shard, MARKER)
+    number = _number(work, shard, MARKER)
+    work.shards.forget(shard, MARKER)
+    return number
 
 
 def _number(work: Work, shard: str, purpose: str) -> int:
@@ -43,6 +49,8 @@ def end_older(work: Work) -> None:
     marked: dict[str, int] = work.move.detail.get("markers", {})
     until_s = work.clock() + work.limits.grace_s
     for shard, number in marked.items():
+        if _newest(work, shard) < number:
+            continue  # it was started again, and counts from the beginning: nobody from before is left
         killed: set[int] = set()
         while older := _older(work, shard, number):
             if work.clock() >= until_s:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tenfold.errors import MoveError
@@ -39,8 +39,11 @@ class Mover:
         self.topology, self.progress, self.limits = topology, progress or Silence(), limits or Limits()
         self._clock, self._sleep, self._now, self._lag = clock, sleep, now, lag
 
-    def begin(self, legs: Sequence[Leg]) -> Move:
-        """Announce a move; nothing has moved yet. Raises MoveError for what cannot be moved, or while another is on."""
+    def begin(self, legs: Sequence[Leg], detail: Mapping[str, Any] | None = None) -> Move:
+        """Announce a move; nothing has moved yet. Raises MoveError for what cannot be moved, or while another is on.
+
+        detail  what its record is to say besides
+        """
         shards = Shards(self.topology)
         try:
             catalog = shards.ask(load(self.topology))
@@ -48,7 +51,7 @@ class Mover:
             _refuse(catalog, legs)
             tables = table_names(catalog.layout, dict(catalog.numbers), legs)
             self.progress.step("begin")
-            return self._books(shards).announce(legs, {"tables": tables})
+            return self._books(shards).announce(legs, {"tables": tables, **(detail or {})})
         finally:
             shards.close()
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from tenfold.errors import MoveError
 from tenfold.sharding.catalog import MEMBERS, load
 from tenfold.sharding.engine.status import status
 from tenfold.sharding.layout import Pinned
-from tenfold.sharding.moves.books import Books
 from tenfold.sharding.moves.connections import Shards
 from tenfold.sharding.moves.creating import drop_empty, make_room
 from tenfold.sharding.moves.joining import Joining, joinable
@@ -39,9 +37,7 @@ class Moving:
         refuse(proposal.obstacles)
         self._make_room(proposal)
         mover = self._mover()
-        move = mover.begin([one.leg for one in proposal.legs])
-        if proposal.detail:
-            self._note(move, **proposal.detail)
+        mover.begin([one.leg for one in proposal.legs], proposal.detail)
         return mover.run()
 
     def drained(self, shard: str) -> bool:
@@ -182,13 +178,6 @@ class Moving:
         if move.detail.get("drains") and move.detail.get("result") == "moved":
             self.drained(move.detail["drains"])
         return move
-
-    def _note(self, move: Move, **detail: Any) -> None:
-        shards = Shards(self.topology)
-        try:
-            Books(shards, self.topology.catalog_shard, lambda: 0.0).record(move, announce=False, **detail)
-        finally:
-            shards.close()
 
     def _active(self) -> Move | None:
         shards = Shards(self.topology)
