@@ -82,6 +82,10 @@ def test_options_stay_from_one_init_to_the_next(sample: Callable[[str], Path]) -
     assert ci(place, "init", "--yes", *options).returncode == 0
     text = (place / WORKFLOW).read_text()
     assert "image: mysql:8.4" in text and "refs/heads/release/v1" in text and "deploy-staging" not in text
+    assert ci(place, "init", "--yes", "--quality", "true").returncode == 0
+    assert (place / WORKFLOW).read_text() != text
+    assert ci(place, "init", "--yes", "--quality", "").returncode == 0
+    assert (place / WORKFLOW).read_text() == text, "an empty command takes one back"
     step = yaml.safe_load(text)["jobs"]["test"]["steps"][-2]
     assert step["run"] == "tenfold ci run test --command 'make test && echo '\"'\"'it'\"'\"''\n"
     assert json.loads(ci(place, "init", "--json").stdout)["changed"] is False
@@ -174,6 +178,8 @@ def test_a_library_is_checked_and_deploys_nothing(tmp_path: Path) -> None:
     assert ci(tmp_path, "init", "--library").returncode == 0
     jobs = yaml.safe_load((tmp_path / WORKFLOW).read_text())["jobs"]
     assert set(jobs) == {"test", "quality", "security"} and "services" not in jobs["test"]
+    done = ci(tmp_path, "init", "--no-library")
+    assert done.returncode == 1 and "there is no such file" in done.stderr
 
 
 def test_tenfold_uses_what_it_renders() -> None:

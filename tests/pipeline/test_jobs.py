@@ -87,6 +87,9 @@ def test_lint_style_and_types_each_fail_the_job_quality(python: Path) -> None:
         "style (ruff)",
         "types (mypy)",
     ]
+    assert "try: ruff check --fix .\n" in findings
+    # Where the tool is Tenfold's own and on no PATH, the remedy says where it lies.
+    assert "bin/ruff check --fix .\n" in run(python, "quality", PATH="/usr/bin:/bin")[2]
 
 
 def test_broken_syntax_fails_the_job_quality_of_node_and_php(sample: Callable[[str], Path]) -> None:

@@ -14,6 +14,7 @@ from tenfold.cli.options import Invocation
 from tenfold.pipeline.repository import Repository
 from tenfold.pipeline.tools import node_manager, quality
 from tests.pipeline.support import ci
+from tests.support import program
 
 CASE = "from django.test import TestCase\n\n\nclass A(TestCase):\n    def test_a(self): ...\n"
 
@@ -99,10 +100,15 @@ def test_pytest_that_measures_itself_is_not_measured_twice(tmp_path: Path) -> No
 
 
 def test_php_without_tests_is_told_where_they_belong(tmp_path: Path) -> None:
+    program("phpunit")
     (tmp_path / "index.php").write_text("<?php\n")
-    job = job_in(tmp_path)
-    ci_test.test(job)
-    assert job.findings == ["tests: there are none; write one in tests/…Test.php"]
+    for directory in (None, "tests"):  # phpunit ends well where it finds none
+        if directory:
+            (tmp_path / directory).mkdir()
+            (tmp_path / directory / "NothingTest.php").write_text("<?php\n")
+        job = job_in(tmp_path)
+        ci_test.test(job)
+        assert job.findings == ["tests: there are none; write one in tests/…Test.php"]
 
 
 def test_a_report_that_another_run_left_is_no_coverage_of_this_one(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tenfold.pipeline.workflow import CHECKS, render
 @click.command()
 @click.option("--database", type=click.Choice(DATABASES), help="The server that tests run against.")
 @click.option("--deploy", "deploys", multiple=True, metavar="ENV=BRANCH", help="Deploy ENV from BRANCH; repeat it.")
-@click.option("--library", is_flag=True, help="No platform: tests, quality and security only.")
+@click.option("--library/--no-library", default=None, help="No platform: tests, quality and security only.")
 @click.option("--test", metavar="COMMAND", help="What the job test runs in place of Tenfold's own.")
 @click.option("--quality", metavar="COMMAND", help="Likewise for quality.")
 @click.option("--security", metavar="COMMAND", help="Likewise for security.")
@@ -34,7 +34,7 @@ def init(
     /,
     database: str | None,
     deploys: tuple[str, ...],
-    library: bool,
+    library: bool | None,
     install: str | None,
     **commands: str | None,
 ) -> int | None:
@@ -50,8 +50,8 @@ def init(
     choices = Choices(
         database or before.database,
         _pairs(deploys) or before.deploy,
-        {**before.commands, **{job: text for job, text in given.items() if text}},
-        library or before.library,
+        {job: text for job, text in {**before.commands, **given}.items() if text},  # an empty one takes it back
+        before.library if library is None else library,
         before.install if install is None else install,
     )
     plan = ci_place.planned(run, choices)

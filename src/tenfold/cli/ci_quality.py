@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,7 +30,10 @@ def quality(job: Job) -> None:
     if syntax:
         job.attempt("syntax", partial(_files, job, workshop, syntax))
     if not planned:
-        job.findings.append("there is nothing here that could be checked; is this the root of the repository?")
+        job.findings.append(
+            "there is nothing here that could be checked; add a linter to the project (to package.json: a script "
+            '"lint"), or name a command: tenfold ci init --quality COMMAND'
+        )
     for language in repository.languages:
         names = {check.name for check in planned}
         if language is not Language.PYTHON and "types" not in names:
@@ -44,7 +48,11 @@ def _one(job: Job, workshop: Workshop, check: Check) -> None:
                         str(workshop.own / "mypy")]  # fmt: skip
     code = workshop.show(command, extra, CHECK_S)
     if code:
-        job.findings.append(f"{check.name} ({check.tool}) ended with {code}; try: {check.hint}")
+        # A tool that Tenfold brought is on nobody's PATH: the remedy names it where it lies.
+        program, _, rest = check.hint.partition(" ")
+        brought = program == check.tool and not shutil.which(program)
+        hint = f"{command[0].removeprefix(f'{job.base}/')} {rest}" if brought else check.hint
+        job.findings.append(f"{check.name} ({check.tool}) ended with {code}; try: {hint}")
     else:
         job.told.append(f"{check.name}: {check.tool} found nothing")
 

@@ -150,6 +150,8 @@ def _php(job: Job, workshop: Workshop, repository: Repository) -> None:
     code = workshop.show(command, extra, TEST_S)
     if code:
         job.findings.append(f"tests: phpunit ended with {code}; the lines above say which")
+    elif "<testcase" not in (ci_place.text_of(workshop.reports / "junit.xml", LARGEST_REPORT) or ""):
+        job.findings.append("tests: there are none; write one in tests/…Test.php")
 
 
 def tell_coverage(job: Job) -> None:
