@@ -7,11 +7,14 @@ trigger, so marks are made without any. And there is one writer at a time, so a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tenfold.errors import MoveError
 from tenfold.sharding.moves.tables import Moved, dirty_table, keys_table
 
+_LITERAL = re.compile(r"'(?:[^']|'')*'|[-+]?[0-9]+(?:\.[0-9]*)?", re.ASCII)
+"""Defaults that mean the same in a trigger."""
 _WRITES = {"i": "INSERT", "u": "UPDATE", "d": "DELETE"}
 
 
@@ -67,11 +70,19 @@ def _displaced(table: Moved, event: str) -> Iterator[str]:
         if watched in seen:
             continue
         seen.append(watched)
-        same = " AND ".join(f"t.{table.quoted(name)} = NEW.{table.quoted(name)}" for name in watched)
+        same = " AND ".join(f"t.{table.quoted(name)} = {_written(table, name)}" for name in watched)
         other = ""
         if event == "bu":
             other = f" AND NOT ({' AND '.join(f't.{column} = OLD.{column}' for column in table.primary_key)})"
         yield f"SELECT {columns}, {table.bucket('t.')} AS tf_b FROM {table.name} AS t WHERE {same}{other}"
+
+
+def _written(table: Moved, name: str) -> str:
+    """What NEW will hold: for a NULL that may not be, REPLACE puts the default."""
+    column = table.shape.columns[name]
+    if column.nullable or not _LITERAL.fullmatch(column.default or ""):
+        return f"NEW.{table.quoted(name)}"
+    return f"coalesce(NEW.{table.quoted(name)}, {column.default})"
 
 
 def _marks(move: int, table: Moved, rows: str) -> Iterator[str]:

@@ -181,6 +181,21 @@ def test_rows_are_told_apart_by_every_key_that_sqlite_keeps_apart(tmp_path: Path
     assert not look("shard_0", "SELECT 1 FROM posts")
 
 
+def test_a_default_that_replace_puts_for_null_displaces_a_row_on_both_shards(tmp_path: Path) -> None:
+    create = "CREATE TABLE posts (id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT 'none' UNIQUE)"
+    place = _with_posts(Site(tmp_path / "site"), create)
+    place.site.look("shard_0", "INSERT INTO posts VALUES (1, 'none'), (2, 'two')")
+    place.mover().begin([Leg("shard_0", "shard_1", (POSTS,))])
+    with pytest.raises(Killed):
+        place.mover(Kill("phase.copied")).run()
+    with closing(opener(place.site.topology(), "shard_0")()) as driver:
+        driver.execute("INSERT OR REPLACE INTO posts VALUES (3, NULL)", ())
+        driver.execute("UPDATE OR REPLACE posts SET name = NULL WHERE id = 2", ())
+    place.mover().run()
+    place.mover().finish()
+    assert place.site.look("shard_1", "SELECT * FROM posts") == [(2, "none")]
+
+
 @pytest.mark.parametrize("ending", ["finish", "undo"])
 def test_a_number_that_a_deleted_row_had_is_not_given_to_another(place: Place, ending: str) -> None:
     look, lite = place.site.look, place.site.engine == "sqlite"
