@@ -27,10 +27,13 @@ from tenfold.sharding.moves.tables import Moved
 from tenfold.sharding.moves.verify import SIDE
 from tenfold.sharding.moves.work import Work
 
-CHUNK = 20_000
-"""Rows of the giver whose digests are compared at once."""
-FOLLOW_S = 1.0
-"""How long a survey goes on before it carries what was marked meanwhile."""
+FIRST, CHUNK = 500, 20_000
+"""Rows of the giver that are compared at once: at first, and at most."""
+LENGTH = 1_000_000
+"""Bytes of the texts of rows that are compared at once, about."""
+FOLLOW_S = 0.25
+"""How long a survey goes on before it carries what was marked meanwhile: where a chunk holds a row that is still
+marked, each of its rows is looked at."""
 MOST = 20_000
 """So many doubts are kept at most before all are looked at again."""
 Rows = list[tuple[Any, ...]]
@@ -62,9 +65,10 @@ class Ahead:
             if not table.of(self.follower.buckets):
                 continue
             position: tuple[str, ...] = ()
+            size = min(FIRST, CHUNK)
             while True:
-                end = self._end(table, position)
-                self._compare_chunk(table, position, end)
+                end = self._end(table, position, size)
+                size = self._compare_chunk(table, position, end, size)
                 if self.work.clock() - followed_s > FOLLOW_S:
                     self.follower.round(self.follower.buckets)
                     self.relieve(self.follower.buckets, MOST)
@@ -73,19 +77,21 @@ class Ahead:
                     break
                 position = end
 
-    def _end(self, table: Moved, position: Sequence[str]) -> tuple[str, ...]:
+    def _end(self, table: Moved, position: Sequence[str], size: int) -> tuple[str, ...]:
         """The primary key up to which the next chunk goes; of the last nothing, which has no end: the taker may hold
         rows beyond."""
-        sql, _ = rows.boundary(table, position, CHUNK)
+        sql, _ = rows.boundary(table, position, size)
         found = self.work.shards.at(self.follower.giver, SIDE).execute(sql, ()).rows
         return tuple(map(str, found[0])) if found else ()
 
-    def _compare_chunk(self, table: Moved, position: Sequence[str], end: Sequence[str]) -> None:
-        buckets = self.follower.buckets
-        mine, theirs = self._both(rows.digests(table, position, end, buckets))
-        differing = sorted({int(row[0]) for row in set(mine) ^ set(theirs)})
-        if differing:
-            self._doubt_differing(table, *self._both(rows.digests_of(table, position, end, buckets, differing)))
+    def _compare_chunk(self, table: Moved, position: Sequence[str], end: Sequence[str], size: int) -> int:
+        """Compare a chunk of `size` rows → of how many the next is to be."""
+        mine, theirs = self._both(rows.digest_between(table, position, end, self.follower.buckets))
+        length = max(int(mine[0][1]), int(theirs[0][1]), 1)
+        if mine != theirs:
+            self._doubt_differing(table, *self._both(rows.digests_between(table, position, end, self.follower.buckets)))
+            return max(1, min(size // 2, LENGTH * size // length))
+        return max(1, min(2 * size, LENGTH * size // length, CHUNK))
 
     def _both(self, sql: str, lock: str = "") -> tuple[Rows, Rows]:
         """The answers of giver and taker. lock: of the giver's."""

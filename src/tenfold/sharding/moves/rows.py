@@ -8,8 +8,10 @@ from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves.codec import after, among, digest, joined, key_literals, key_text, row_text, until
 from tenfold.sharding.moves.tables import Moved, dirty_table, keys_table, listed
 
-GROUP = 16
-"""So many buckets have one digest in a chunk: few rows to look at where it differs, and few digests to read."""
+NEAR = 65_536
+"""A text that lacks no more bytes than these to the longest that a server makes may have been cut off."""
+UNEQUAL = "CONCAT('?',UUID())"
+"""A text that is equal to no other. (Beside a bare UUID() MariaDB would take other texts for UUIDs.)"""
 
 
 def boundary(table: Moved, position: Sequence[str], count: int) -> tuple[str, str]:
@@ -146,24 +148,28 @@ def summary(move: int, table: Moved, buckets: Collection[int], lock: str = "") -
     return f"SELECT COUNT(*), {digest(row_text(table, 't.'), table)} FROM {_of_buckets(move, table, buckets)}{lock}"
 
 
-def _group(table: Moved) -> str:
-    return f"{table.bucket()} {'DIV' if table.dialect is MYSQL else '/'} {GROUP}"
+def digest_between(table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int]) -> str:
+    """SELECT of (rows, bytes of their texts, digest) of the rows after `position` up to `end`, or to the last.
 
-
-def digests(table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int]) -> str:
-    """SELECT of (group of buckets, rows, digest) of the rows after `position` up to `end`, or to the last."""
+    Equal digests are of equal rows. Unequal ones may be, too: where a server came by them in another order, or where
+    their texts, or one of them, are longer than it makes.
+    """
+    source = f"FROM {table.name} WHERE {_between(table, position, end, buckets)}"
+    if table.dialect is not MYSQL:
+        row = row_text(table)
+        return f"SELECT COUNT(*), COALESCE(SUM(LENGTH({row})), 0), {digest(row, table)} {source}"
+    # One digest of all texts takes half of what one of each row takes. GROUP_CONCAT cuts off what goes beyond the
+    # limits, by which two different texts might become the same.
+    whole = f"LENGTH(d.t) + {NEAR} < LEAST(@@group_concat_max_len, @@max_allowed_packet)"
     return (
-        f"SELECT {_group(table)}, COUNT(*), {digest(row_text(table), table)} FROM {table.name}"
-        f" WHERE {_between(table, position, end, buckets)} GROUP BY 1"
+        f"SELECT d.n, COALESCE(LENGTH(d.t), 0), IF(d.n = 0, '', IF({whole}, MD5(d.t), {UNEQUAL}))"
+        f" FROM (SELECT COUNT(*) AS n, {joined(f'IFNULL({row_text(table)},{UNEQUAL})', table)} AS t {source}) AS d"
     )
 
 
-def digests_of(
-    table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int], groups: Collection[int]
-) -> str:
-    """SELECT of (primary key as literals, bucket, digest) of each of these rows that is of some groups."""
-    some = f"{_group(table)} IN ({listed(groups)})"
-    return f"{_each(table)} WHERE {_between(table, position, end, buckets)} AND {some}"
+def digests_between(table: Moved, position: Sequence[str], end: Sequence[str], buckets: Collection[int]) -> str:
+    """SELECT of (primary key as literals, bucket, digest) of each of these rows."""
+    return f"{_each(table)} WHERE {_between(table, position, end, buckets)}"
 
 
 def digests_among(table: Moved, keys: Sequence[str], buckets: Collection[int]) -> str:
@@ -172,14 +178,20 @@ def digests_among(table: Moved, keys: Sequence[str], buckets: Collection[int]) -
 
 
 def _each(table: Moved) -> str:
-    one = f"MD5({row_text(table)})" if table.dialect is MYSQL else row_text(table)
-    return f"SELECT {key_text(table, table.shape.primary_key)}, {table.bucket()}, {one} FROM {table.name}"
+    return (
+        f"SELECT {key_text(table, table.shape.primary_key)}, {table.bucket()}, {_one_digest(table, row_text(table))}"
+        f" FROM {table.name}"
+    )
+
+
+def _one_digest(table: Moved, row: str) -> str:
+    # A text that is too long for a server is NULL, and may be of any row: it is equal to none.
+    return f"IFNULL(MD5({row}),{UNEQUAL})" if table.dialect is MYSQL else row
 
 
 def each_digest(move: int, table: Moved, buckets: Collection[int]) -> str:
     """SELECT of (primary key as literals, bucket, digest) of each row of buckets."""
-    key, row = key_text(table, table.shape.primary_key, "t."), row_text(table, "t.")
-    one = f"MD5({row})" if table.dialect is MYSQL else row
+    key, one = key_text(table, table.shape.primary_key, "t."), _one_digest(table, row_text(table, "t."))
     return f"SELECT {key}, {table.bucket('t.')}, {one} FROM {_of_buckets(move, table, buckets)}"
 
 
