@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tenfold.deploy.migrations import File, Ground, ordered, statements
 from tenfold.errors import DeployError
-from tenfold.sharding.layout import layout_of
+from tenfold.sharding.dialects import MYSQL
+from tenfold.sharding.layout import Grouped, layout_of
 from tenfold.sharding.shapes import Column
 from tenfold.topology.load import load
 from tests.deploy.places import FILE
@@ -148,6 +150,60 @@ def test_what_would_go_wrong_over_shards_is_refused_by_name(sql: str, why: str, 
     with pytest.raises(DeployError, match=why) as refused:
         of(sql, ground)
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("CREATE TABLE orders (id BIGINT PRIMARY KEY, user_id BIGINT, no VARCHAR(9) UNIQUE)", r"UNIQUE \(no\) lacks"),
+        ("CREATE TABLE orders (id BIGINT PRIMARY KEY, user_id BIGINT, UNIQUE (no, x))", r"as \(user_id, no, x\)"),
+        ("CREATE TABLE orders (user_id BIGINT, a INT, CONSTRAINT c UNIQUE (a))", r'unique = { orders = \["a"\] }'),
+        ("CREATE TABLE orders (no VARCHAR(9) PRIMARY KEY, user_id BIGINT)", r"UNIQUE \(no\) lacks"),
+        ("CREATE TABLE orders (a INT, user_id BIGINT, b INT, PRIMARY KEY (a, b))", r"UNIQUE \(a, b\) lacks"),
+        ("CREATE UNIQUE INDEX one ON users (lower(name))", r"UNIQUE \(LOWER\(name\)\) lacks"),
+        ("ALTER TABLE users ADD COLUMN nick VARCHAR(9) UNIQUE", r"UNIQUE \(nick\) lacks"),
+        ("CREATE TABLE orders (id BIGINT PRIMARY KEY, usr BIGINT)", "no column user_id"),
+        ("UPDATE users SET Email = 'x'", "email of users is unique over all shards by its reservations"),
+        ("DELETE FROM users WHERE id = 5", "through tenfold.connect"),
+    ],
+)
+def test_what_no_shard_alone_can_keep_is_refused_before_any_has_it(sql: str, why: str, ground: Ground) -> None:
+    users = ground.layout.tables["users"]
+    assert isinstance(users, Grouped)
+    tables = {**ground.layout.tables, "users": replace(users, unique=("email",))}
+    ground = replace(ground, layout=replace(ground.layout, tables=tables))
+    with pytest.raises(DeployError, match=why):
+        of(sql, ground)
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("CREATE TABLE orders (id INT AUTO_INCREMENT PRIMARY KEY, user_id BIGINT)", "write it as BIGINT"),
+        ("CREATE TABLE orders (id BIGINT PRIMARY KEY, user_id BIGINT) ENGINE = MyISAM", "no transactions"),
+        ("CREATE TABLE posts (id BIGINT PRIMARY KEY) ENGINE = Aria", "no transactions"),
+        ("ALTER TABLE users ADD UNIQUE KEY k (nick)", r"UNIQUE \(nick\) lacks"),
+    ],
+)
+def test_what_mysql_would_make_and_not_take_back_is_refused_before(sql: str, why: str, ground: Ground) -> None:
+    if ground.layout.dialect is not MYSQL:
+        pytest.skip("SQLite does not know it")
+    with pytest.raises(DeployError, match=why):
+        of(sql, ground)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE orders (id BIGINT PRIMARY KEY, user_id BIGINT NOT NULL, UNIQUE (user_id, id))",
+        "CREATE TABLE orders (id BIGINT NOT NULL, User_Id BIGINT NOT NULL, PRIMARY KEY (id))",
+        "CREATE UNIQUE INDEX one ON orders (user_id, id)",
+        "CREATE TABLE posts (id INT PRIMARY KEY, slug VARCHAR(9) UNIQUE)",
+        "CREATE TABLE currencies (code VARCHAR(3) PRIMARY KEY)",
+    ],
+)
+def test_what_each_shard_can_keep_is_not_refused(sql: str, ground: Ground) -> None:
+    assert len(of(sql, ground)) == 1
 
 
 def test_every_mistake_of_a_file_is_told_at_once_with_its_line(ground: Ground) -> None:

@@ -14,7 +14,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
 from tenfold.deploy.lint import NOT_A_MIGRATION, Judged, expands
+from tenfold.deploy.spread import trouble
 from tenfold.errors import DeployError
+from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.layout import Grouped, Layout, Pinned, Referenced
 from tenfold.sharding.shapes import OWN_PREFIX, Column
 
@@ -199,6 +201,9 @@ def _placed(sql: str, named: Sequence[str], ground: Ground, dialect: str, *, con
     ddl = tree is None or not isinstance(tree, exp.Insert | exp.Update | exp.Delete)
     if tree is not None:
         _rows(tree, tables, ground)
+        placed = ground.layout.tables.get(tables[0].lower()) if tables else None
+        if why := trouble(tree, placed, mysql=ground.layout.dialect is MYSQL):
+            raise _Refused(why)
     return Statement(sql, _shards(tables, ground, renames=contract), ddl)
 
 
