@@ -237,10 +237,12 @@ def test_what_mysql_hides_from_triggers_is_refused(three_servers: list[Server], 
             site.look(shard, "CREATE TABLE deposits (id INT PRIMARY KEY AUTO_INCREMENT, user_id BIGINT NOT NULL)"
                              + (" ENGINE = MyISAM" if shard == "shard_2" else ""))  # fmt: skip
         site.look("shard_2", "ALTER TABLE users MODIFY name VARCHAR(100) COLLATE utf8mb4_bin")
+        site.look("shard_0", "ALTER TABLE users ADD SYSTEM VERSIONING")
         told = "\n".join(said(propose(site.topology())))
         for part in (
             "is int(11), too small for ids", "its storage engine is MyISAM", "the collation of name",
             "its storage engine (InnoDB and MyISAM)", "no index that begins with its shard key user_id",
+            "users is WITH SYSTEM VERSIONING on shard_0",
         ):  # fmt: skip
             assert part in told, told
 

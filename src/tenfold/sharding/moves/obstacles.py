@@ -68,6 +68,7 @@ class ShardFacts:
 
     shapes      lower-case table → its shape
     unindexed   names of indexes that do not hold every row
+    versioned   tables of MariaDB that keep what their rows were before
     nulls       tables with a row that has NULL in its primary key
     references  all foreign keys of the database
     strangers   bucket that it does not own → how many rows of it lie there, by table
@@ -79,6 +80,7 @@ class ShardFacts:
 
     shapes: dict[str, TableShape] = field(default_factory=dict)
     unindexed: frozenset[str] = frozenset()
+    versioned: frozenset[str] = frozenset()
     nulls: frozenset[str] = frozenset()
     references: tuple[Reference, ...] = ()
     strangers: dict[str, dict[int, int]] = field(default_factory=dict)
@@ -133,6 +135,12 @@ def table_obstacles(
             what, _, remedy = line.rpartition("; ")
             yield Obstacle(what, remedy)
         yield from _rows_apart(placed, shape, shard, facts)
+        if name in facts.versioned:
+            table = shape.dialect.quoted(shape.name)
+            yield Obstacle(
+                f"{shape.name} is WITH SYSTEM VERSIONING on {shard}: its rows would arrive without their history",
+                f"ALTER TABLE {table} DROP SYSTEM VERSIONING deletes the history; or leave the table where it is",
+            )
         for trigger in shape.triggers:
             yield Obstacle(
                 f"{shape.name} has the trigger {trigger} on {shard}: it would fire again for every row that is copied",

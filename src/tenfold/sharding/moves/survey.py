@@ -31,6 +31,10 @@ _MYSQL_REFERENCES = (
     "SELECT LOWER(table_name), LOWER(referenced_table_name), delete_rule, update_rule"
     " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
 )
+_VERSIONED = (
+    "SELECT LOWER(table_name) FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_type = 'SYSTEM VERSIONED'"
+)
 _SQLITE_REFERENCES = (
     'SELECT DISTINCT lower(m.name), lower(f."table"), f.on_delete, f.on_update'
     " FROM sqlite_master AS m JOIN pragma_foreign_key_list(m.name) AS f WHERE m.type = 'table'"
@@ -126,7 +130,9 @@ def _shapes(shards: Shards, catalog: Catalog, shard: str) -> ShardFacts:
     on_mysql = layout.dialect is MYSQL
     rows = shards.rows(shard, _MYSQL_REFERENCES if on_mysql else _SQLITE_REFERENCES)
     found.references = tuple(Reference(*(str(word) for word in row)) for row in rows)
-    if not on_mysql:
+    if on_mysql:
+        found.versioned = frozenset(str(row[0]) for row in shards.rows(shard, _VERSIONED))
+    else:
         partial = "SELECT i.name FROM sqlite_master AS m JOIN pragma_index_list(m.name) AS i WHERE i.partial"
         found.unindexed = frozenset(row[0] for row in shards.rows(shard, partial))
     return found
