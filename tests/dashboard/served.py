@@ -60,7 +60,7 @@ class Served:
             raise ValueError("a secret that no page may show")
         return {**view(self.facts), **self.tamper}
 
-    def act(self, action: str, fields: Mapping[str, str], who: str) -> None:
+    async def act(self, action: str, fields: Mapping[str, str], who: str) -> None:
         self.acted.append((action, fields, who))
         if self.refusal is not None:
             raise self.refusal

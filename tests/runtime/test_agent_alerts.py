@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any, cast
 
 import pytest
@@ -282,20 +285,47 @@ def test_the_forms_of_the_page_do_the_same(tmp_path: Path) -> None:
     try:
         alerts.evaluate(NOW_S)
         assert facts.alerts is not None and facts.alerts.counts["critical"] == 1
-        alerts.act("ack", {"id": "shard_down:shard_0", "note": "mine"}, "ann")
-        alerts.act("silence", {"id": "shard_down:shard_0", "for_s": "3600", "comment": "known"}, "ann")
-        alerts.act("silence", {"matches": "rule=disk target=var", "for_s": "60"}, "ann")
+        asyncio.run(alerts.act("ack", {"id": "shard_down:shard_0", "note": "mine"}, "ann"))
+        asyncio.run(alerts.act("silence", {"id": "shard_down:shard_0", "for_s": "3600", "comment": "known"}, "ann"))
+        asyncio.run(alerts.act("silence", {"matches": "rule=disk target=var", "for_s": "60"}, "ann"))
         item = facts.alerts.items[0]
         assert (item["acked_by"], item["ack_note"], item["silenced_until_s"]) == ("ann", "mine", NOW_S + 3600)
         assert [one["matches"] for one in facts.alerts.silences] == [
             {"rule": "shard_down", "target": "shard_0"}, {"rule": "disk", "target": "var"}
         ]  # fmt: skip
-        alerts.act("unsilence", {"id": "s1"}, "ann")
+        asyncio.run(alerts.act("unsilence", {"id": "s1"}, "ann"))
         for action, fields in [("silence", {"id": "cpu", "for_s": "soon"}), ("silence", {"for_s": "60"}), ("burn", {})]:
             with pytest.raises(NotifyError):
-                alerts.act(action, fields, "ann")
+                asyncio.run(alerts.act(action, fields, "ann"))
         done = [(entry.did, entry.who) for entry in Trail(place.var / "audit.jsonl").entries()]
         assert done == [(f"alerts.{did}", "ann") for did in ("ack", "silence", "silence", "unsilence")]
+    finally:
+        alerts.close(5.0)
+
+
+def test_a_disk_that_hangs_under_the_trail_holds_up_neither_the_page_nor_the_alerts(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.make()
+    facts = Facts(topology_of(), Live(NOW_S), History())
+    alerts = AgentAlerts(facts, place, Notifier(facts.topology, place), lambda: NOW_S)
+
+    async def silence() -> None:
+        with (place.var / "audit.jsonl").open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # to who writes the trail, as a disk that does not answer
+            late = Timer(5.0, fcntl.flock, (held.fileno(), fcntl.LOCK_UN))  # who has waited for it is found out
+            late.start()
+            act = asyncio.create_task(alerts.act("silence", {"id": "cpu", "for_s": "60"}, "ann"))
+            await asyncio.sleep(0.05)
+            alerts.evaluate(NOW_S)
+            held_up = act.done()
+            late.cancel()
+            late.join()
+        await act
+        assert not held_up and facts.alerts is not None
+        assert facts.alerts.silences
+
+    try:
+        asyncio.run(asyncio.wait_for(silence(), 20))
     finally:
         alerts.close(5.0)
 
@@ -314,7 +344,7 @@ def test_a_warning_that_somebody_took_on_is_told_when_it_becomes_critical(tmp_pa
         facts.disks = [Disk("var", 0.85, None, 1 << 30)]
         alerts.evaluate(NOW_S)
         wait_for(lambda: len(watch.notices()) == 1, "the warning is told")
-        alerts.act("ack", {"id": "disk:var", "note": "on Monday"}, "ann")
+        asyncio.run(alerts.act("ack", {"id": "disk:var", "note": "on Monday"}, "ann"))
         facts.disks = [Disk("var", 0.95, None, 1 << 30)]
         alerts.evaluate(NOW_S + 1)
         wait_for(lambda: len(watch.notices()) == 2, "what it has become is told")

@@ -129,7 +129,7 @@ class _Site:
             return self._told(request, 404, "There is no such action.")
         try:
             fields = await forms.fields_of(request, self._token(request))
-            self._act(action, forms.asked(action, fields, time.time()), self._who(request))
+            await self._act(action, forms.asked(action, fields, time.time()), self._who(request))
         except forms.Refused as refused:
             return self._told(request, refused.status, refused.sentence)
         except TenfoldError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -13,8 +13,8 @@ from starlette.requests import Request
 from tenfold.dashboard.alerts import LASTS, LONGEST_NOTE, MORNING
 from tenfold.errors import NotifyError
 
-Act = Callable[[str, Mapping[str, str], str], None]
-"""(action, fields, who): does it, or raises TenfoldError. In the event loop: it must be quick."""
+Act = Callable[[str, Mapping[str, str], str], Awaitable[None]]
+"""(action, fields, who): does it, or raises TenfoldError. It must not block the event loop."""
 
 ACTIONS = {"ack": ("id", "note"), "silence": ("id", "for_s", "note"), "unsilence": ("id",)}
 MOST_BYTES, MOST_FIELDS = 16 * 1024, 20

@@ -152,13 +152,9 @@ class AgentAlerts:
             return {"alerts": {**self.book.view(), "undelivered": list(self._notifier.undelivered)}}
         if action == "explain":
             return {"explained": self._explain(command.get("id"))}
-        who = _who(command.get("who"))
-        act = self._act(action, command, who)
-        # Before the act: what is not on the trail was not done.
-        await aside(lambda: self._note(act, who))
-        return self._done(act)
+        return await self._perform(action, command, _who(command.get("who")))
 
-    def act(self, action: str, fields: Mapping[str, str], who: str) -> None:
+    async def act(self, action: str, fields: Mapping[str, str], who: str) -> None:
         """The same for the page: ack, silence, unsilence with the fields of a form. Raises NotifyError.
 
         fields  ack: id, note; silence: id of an alert or matches, for_s, note (or comment); unsilence: id
@@ -168,10 +164,16 @@ class AgentAlerts:
             given["for_s"] = float(given.get("for_s") or "nan")
         except ValueError:
             given["for_s"] = None
-        who = _who(who)
+        await self._perform(action, given, _who(who))
+
+    async def _perform(self, action: object, given: Mapping[str, Any], who: str) -> Mapping[str, Any]:
         act = self._act(action, given, who)
-        self._note(act, who)
-        self._done(act)
+        # Before the act: what is not on the trail was not done. Beside the event loop: a disk may hang.
+        await aside(lambda: self._note(act, who))
+        answer = act.do()
+        self._keeper.keep(self.book.as_json())
+        self._show()
+        return answer
 
     def _act(self, action: object, given: Mapping[str, Any], who: str) -> Act:
         """Raises NotifyError for what cannot be done."""
@@ -209,12 +211,6 @@ class AgentAlerts:
                 hint=f"make room on the disk, or see who owns {self._trail.path}",
                 retryable=True,
             ) from None
-
-    def _done(self, act: Act) -> Mapping[str, Any]:
-        answer = act.do()
-        self._keeper.keep(self.book.as_json())
-        self._show()
-        return answer
 
     def _explain(self, given: object) -> list[dict[str, Any]]:
         """Of an alert's id that one; of a rule, all its targets."""

@@ -270,8 +270,8 @@ class Agent:
             self._viewed = (clock_s, view(agent_view.inputs(facts, time.time())))
         return self._viewed[1]
 
-    def _act(self, action: str, fields: Mapping[str, str], who: str) -> None:
-        self.alerts.act(action, fields, who)
+    async def _act(self, action: str, fields: Mapping[str, str], who: str) -> None:
+        await self.alerts.act(action, fields, who)
         self._viewed = None  # whoever has acted sees what has come of it
 
     def _self(self) -> page.Agent:
