@@ -18,6 +18,7 @@ from tenfold.sharding.moves.follow import Follower, locking
 from tenfold.sharding.moves.installing import set_fences
 from tenfold.sharding.moves.record import spans
 from tenfold.sharding.moves.tables import Moved, listed
+from tenfold.sharding.moves.witness import emptied
 from tenfold.sharding.moves.work import Work
 from tenfold.sharding.ports import Driver
 
@@ -216,7 +217,10 @@ class Cutover:
         lock = locking(self.work)
         try:
             if self.ahead:
-                differing = self.ahead.differing(some, lock)
+                work, sides = self.work, (self.giver, self.taker)
+                differing = self.ahead.differing(some, lock) or emptied(
+                    work.shards, work.move.id, *sides, self.tables, some
+                )
             else:
                 differing = verify.equal(
                     self.work.shards, self.work.move.id, self.giver, self.taker, self.tables, some, lock

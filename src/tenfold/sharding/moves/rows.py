@@ -143,6 +143,16 @@ def _of_buckets(move: int, table: Moved, buckets: Collection[int]) -> str:
     )
 
 
+def any_key(move: int, table: Moved, buckets: Collection[int]) -> str:
+    """SELECT of the primary key, as literals, of one row of buckets, whichever comes first."""
+    return f"SELECT {key_text(table, table.shape.primary_key, 't.')} FROM {_of_buckets(move, table, buckets)} LIMIT 1"
+
+
+def has_key(table: Moved, key: str) -> str:
+    """SELECT of 1 where there is a row with this primary key."""
+    return f"SELECT 1 FROM {table.name} WHERE {among(table, table.primary_key, [key])}"
+
+
 def summary(move: int, table: Moved, buckets: Collection[int], lock: str = "") -> str:
     """SELECT of (rows, digest) of all rows of buckets."""
     return f"SELECT COUNT(*), {digest(row_text(table, 't.'), table)} FROM {_of_buckets(move, table, buckets)}{lock}"
