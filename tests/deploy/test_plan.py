@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tenfold.deploy import gates
-from tenfold.deploy.order import Deployed, History, Kind, Mark, Order, State
+from tenfold.deploy.order import INTERRUPTED, KILLED, Deployed, History, Kind, Mark, Order, State
 from tenfold.deploy.plan import Act, backwards, every_host, planned
 from tenfold.topology.load import load
 from tenfold.topology.model import Topology
@@ -132,6 +133,26 @@ def test_a_release_is_good_as_its_last_deploy_was() -> None:
     assert found.bad_of_commit("r4-commit") is None
     assert found.unfinished is not None
     assert found.unfinished.order.release == "r3"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "good"),
+    [
+        (Kind.ROLLBACK, INTERRUPTED, True),
+        (Kind.ROLLBACK, f"ann {KILLED}", True),
+        (Kind.ROLLBACK, f"{INTERRUPTED}; ann {KILLED} of taking it back", True),
+        (Kind.ROLLBACK, "health gate of backend_0: 500", False),
+        (Kind.DEPLOY, f"ann {KILLED}", False),
+        (Kind.DEPLOY, INTERRUPTED, False),
+    ],
+)
+def test_a_roll_back_that_was_stopped_from_outside_leaves_its_release_as_good_as_it_was(
+    kind: Kind, said: str, good: bool
+) -> None:
+    found = history((Kind.DEPLOY, "r1", State.GOOD), (Kind.DEPLOY, "r2", State.GOOD), (kind, "r1", State.UNDONE))
+    found = History((*found.deploys[:2], replace(found.deploys[2], said=said)))
+    assert (found.is_good("r1"), found.is_bad("r1"), "r1" in found.before("r2")) == (good, not good, good)
+    assert found.bad_of_commit("r1-commit") == (None if good else "r1")
 
 
 def test_a_roll_back_goes_to_what_was_deployed_before_not_to_what_it_came_from() -> None:

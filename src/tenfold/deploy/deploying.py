@@ -15,7 +15,7 @@ from tenfold.deploy.journal import Journal, Replaced
 from tenfold.deploy.making import Making
 from tenfold.deploy.migrate import Migrating
 from tenfold.deploy.migrations import CONTRACT, File, ordered, statements
-from tenfold.deploy.order import Deployed, History, Kind, Order, State
+from tenfold.deploy.order import INTERRUPTED, Deployed, History, Kind, Order, State
 from tenfold.deploy.plan import LOCAL, Phase, app_hosts, balancer_host, every_host, lines, planned
 from tenfold.deploy.run import Runner, Tell
 from tenfold.deploy.source import Source, resolve
@@ -328,7 +328,7 @@ async def _failed(
     _uncancelled(error)
     why = str(error)
     if isinstance(error, asyncio.CancelledError):
-        why = "interrupted"
+        why = INTERRUPTED
     elif not isinstance(error, TenfoldError):
         why = f"{type(error).__name__}: {error} (a mistake of Tenfold's; please report it)"
     hint = getattr(error, "hint", "")
@@ -342,7 +342,9 @@ async def _failed(
     if left:
         return DeployError(f"{why}\n{stuck(deployed, left)}", hint=stuck(deployed, left).hint)
     release, kind = deployed.order.release, GateError if isinstance(error, GateError) else DeployError
-    said = f"{why}\nevery backend runs again what it ran before: {_before(deployed.order)}; {release} is marked as bad"
+    said = f"{why}\nevery backend runs again what it ran before: {_before(deployed.order)}"
+    if (await work.history()).is_bad(release):
+        said += f"; {release} is marked as bad"
     if deployed.order.migrations:
         said += "; migrations only add, and stay"
     return kind(said, hint=hint, retryable=False)

@@ -13,7 +13,7 @@ from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.journal import Held, Journal
 from tenfold.deploy.lock import Heartbeat, take
 from tenfold.deploy.making import Making
-from tenfold.deploy.order import Deployed, History, State
+from tenfold.deploy.order import KILLED, Deployed, History, State
 from tenfold.deploy.plan import planned
 from tenfold.deploy.report import Reporter
 from tenfold.deploy.run import Left, Runner, Tell
@@ -58,8 +58,11 @@ class Desk:
         found = (await self.history()).unfinished
         if found is None:
             return None
-        state = {State.RUNNING: "in the middle", State.UNDOING: "in the middle of taking it back"}
-        why = f"{found.who} was killed {state[found.state]}" if found.state in state else found.said
+        why = found.said
+        if found.state is State.RUNNING:
+            why = f"{found.who} {KILLED}"
+        elif found.state is State.UNDOING and KILLED not in why:
+            why += f"; {found.who} {KILLED} of taking it back"
         runner = self.runner(found, Making(self.fleet, found.order))
         left = await self.take_back(found, runner, why)
         if left:

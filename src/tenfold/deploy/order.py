@@ -46,6 +46,8 @@ class Mark(StrEnum):
     LEFT = "left"  # could not be taken back
 
 
+INTERRUPTED, KILLED = "interrupted", "was killed in the middle"
+"""How what is said of a deploy begins, or goes on behind who did it, where nothing was wrong with its release."""
 NOTHING_TO_UNDO = frozenset({Mark.UNDONE})
 
 
@@ -111,6 +113,14 @@ class Deployed:
         """Whether the fleet ran its release at the end."""
         return self.state is State.GOOD
 
+    @property
+    def judges(self) -> bool:
+        """Whether it says anything of its release: not where it was refused, nor where a roll-back to one that was
+        good was stopped from outside, and taken back."""
+        if self.state is State.UNDONE and self.order.kind is Kind.ROLLBACK:
+            return not self.said.startswith((INTERRUPTED, f"{self.who} {KILLED}"))
+        return self.state is not State.REFUSED
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -121,7 +131,7 @@ class History:
 
     def __post_init__(self) -> None:
         for one in self.deploys:
-            if one.state is not State.REFUSED:
+            if one.judges:
                 self._last[one.order.release] = one
 
     @property
@@ -142,7 +152,7 @@ class History:
     def bad_of_commit(self, commit: str) -> str | None:
         """The release of `commit` that was taken back last, unless one of the same commit was good after it."""
         for one in reversed(self.deploys):
-            if one.order.commit == commit and one.state is not State.REFUSED:
+            if one.order.commit == commit and one.judges:
                 return None if one.reached else one.order.release
         return None
 
