@@ -27,6 +27,7 @@ from tenfold.runtime.agent_socket import Door, listen
 from tenfold.topology.model import Topology
 from tests.deploy.releases import Repository, order_of, sourced
 from tests.hosts.sshd import Keyring, Sshd, hosts
+from tests.support import free_port
 
 Machines = tuple[Keyring, list[Sshd]]
 WELL: dict[str, Any] = {
@@ -140,6 +141,9 @@ def look(
     file  tenfold.toml of the host; b"": the deployer's; None: it has none
     """
 
+    database = Path(topology.root) / "var/shard_0.db"
+    database.parent.mkdir(exist_ok=True)
+    database.touch(exist_ok=True)
     place = Path(topology.hosts["web_1"].path)
     if place.is_dir():
         (place / "tenfold.toml").unlink(missing_ok=True)
@@ -195,6 +199,25 @@ def test_everything_that_is_wrong_is_told_at_once(machines: Machines, tmp_path: 
         assert wrong in said, said
     for remedy in ("deploy.min_disk_mb", "tenfold backup", "tenfold up", "renew it"):
         assert remedy in why.value.hint
+
+
+def test_a_shard_that_does_not_answer_stops_a_deploy_and_a_cache_is_only_told(
+    machines: Machines, tmp_path: Path
+) -> None:
+    keyring, (machine,) = machines
+    repository = Repository(tmp_path / "shop")
+    repository.on(keyring, machine, min_disk_mb=1)
+    with (tmp_path / "shop/tenfold.toml").open("a") as file:
+        file.write(f'[cache]\nurl = "redis://127.0.0.1:{free_port()}/0"\n')
+    repository.commit()
+    assert "Redis does NOT answer (ConnectionError)" in look(repository.topology("production"))[1]
+    with (tmp_path / "shop/tenfold.toml").open("a") as file:
+        file.write('[database.shards.shard_1]\nurl = "sqlite:///gone/shard_1.db"\n')
+    repository.commit()
+    with pytest.raises(DeployError, match=r"database: shard_1 unable to open database file") as refused:
+        look(repository.topology("production"))
+    assert "database: " in refused.value.hint
+    look(repository.topology("production"), Kind.ROLLBACK)
 
 
 def test_a_roll_back_waits_for_no_disk_and_no_backup_but_for_the_host(machines: Machines, tmp_path: Path) -> None:

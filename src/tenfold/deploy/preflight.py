@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from tenfold.deploy import onfitness
 from tenfold.deploy.fitness import Finding, Needs, judged, of_backup, of_certificate
 from tenfold.deploy.fleet import Fleet
@@ -21,8 +23,10 @@ from tenfold.deploy.order import Kind, Order
 from tenfold.deploy.plan import LOCAL, Item, app_hosts, balancer_host, every_host
 from tenfold.deploy.samefile import meaning, of_file
 from tenfold.deploy.source import Source
+from tenfold.deploy.whole import client_of
 from tenfold.errors import DeployError, HostError, TenfoldError
 from tenfold.hosts.certificates import end_of
+from tenfold.sharding.moves.connections import Shards
 from tenfold.topology.commands import arguments
 from tenfold.topology.monitoring import server_of
 
@@ -56,6 +60,7 @@ class Inspection:
         found = [finding for findings in of_hosts for finding in findings]
         away = {finding.host for finding in found if finding.what == "host"}
         found += await self._files([name for name in names if name not in away and name != LOCAL])
+        found += await self._databases() + await self._cache()
         found += await self._certificates()
         limit_h = self._settings.backup_age_h
         if limit_h is not None and self._order.kind is Kind.DEPLOY:
@@ -133,6 +138,38 @@ class Inspection:
 
         return list(await asyncio.gather(*(looked(name) for name in names)))
 
+    async def _databases(self) -> list[Finding]:
+        """Whether every shard answers: a release that is well at its gates may need the one that does not."""
+        topology = self._fleet.topology
+
+        def looked(shard: str) -> Finding:
+            shards = Shards(topology)
+            try:
+                shards.rows(shard, "SELECT 1")
+                return Finding("database", shard, True, "answers", "answers")
+            except TenfoldError as error:
+                why = str(error).removeprefix(f"{shard}: ")
+                return Finding("database", shard, False, why, "answers", error.hint)
+            finally:
+                shards.close()
+
+        names = topology.database.shards
+        return list(await asyncio.gather(*(asyncio.to_thread(looked, name) for name in names)))
+
+    async def _cache(self) -> list[Finding]:
+        """Whether Redis answers; the platform goes on without it, so that is only told."""
+        if (cache := self._fleet.topology.cache) is None:
+            return []
+        client = client_of(cache)
+        try:
+            await client.ping()
+            measured = "answers"
+        except (RedisError, OSError) as error:
+            measured = f"does NOT answer ({type(error).__name__})"
+        finally:
+            await client.aclose()
+        return [Finding("cache", "Redis", True, measured, "answers")]
+
     async def _certificates(self) -> list[Finding]:
         topology, name = self._fleet.topology, balancer_host(self._fleet.topology)
         wanted, limit = topology.monitor.certificates, topology.monitor.certificate_days[1]
@@ -172,7 +209,9 @@ class Preflight:
                 hint="; ".join(dict.fromkeys(f"{one.host}: {one.remedy}" for one in wrong if one.remedy)),
                 retryable=False,
             )
-        mine = [one for one in findings if one.host in (self.host or LOCAL, "backup", "certificate")]
+        mine = [
+            one for one in findings if one.host in (self.host or LOCAL, "database", "cache", "backup", "certificate")
+        ]
         self.told = ", ".join(f"{one.what} {one.measured}" for one in mine) + f"; looked at in {took_s:.1f} s"
 
     async def undo(self) -> None:

@@ -21,6 +21,7 @@ from tenfold.deploy.order import Order
 from tenfold.deploy.plan import Item, balancer_host, gate_path
 from tenfold.errors import DeployError, GateError
 from tenfold.topology.addresses import listen_address
+from tenfold.topology.model import Cache as CacheOf
 
 T = TypeVar("T")
 REQUESTS = 10
@@ -92,6 +93,12 @@ async def _to_its_end(act: Callable[[], T]) -> T:
         raise
 
 
+def client_of(cache: CacheOf) -> redis.asyncio.Redis:
+    """A client of the platform's Redis, which waits for CACHE_S and no longer; not connected yet."""
+    more: dict[str, Any] = {"password": cache.password.get_secret_value()} if cache.password else {}
+    return redis.asyncio.Redis.from_url(cache.url, socket_timeout=CACHE_S, socket_connect_timeout=CACHE_S, **more)
+
+
 class Cache(WholeStep):
     """Keys of the release before are cleared, by pattern."""
 
@@ -106,9 +113,7 @@ class Cache(WholeStep):
     async def _clear(self) -> str:
         cache = self._fleet.topology.cache
         assert cache is not None  # noqa: S101  the plan has asked
-        password = cache.password.get_secret_value() if cache.password else None
-        more: dict[str, Any] = {"password": password} if password else {}
-        client = redis.asyncio.Redis.from_url(cache.url, socket_timeout=CACHE_S, socket_connect_timeout=CACHE_S, **more)
+        client = client_of(cache)
         left, count = list(self._fleet.topology.deploy.clear_cache), 0
         try:
             while left:
