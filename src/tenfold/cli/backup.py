@@ -130,7 +130,7 @@ def list_(run: Invocation) -> None:
         if manifest is None:
             run.say(f"{one.id}  damaged: {one.fault}")
             continue
-        moment = "one moment" if manifest.consistent else "shards at different moments"
+        moment = "one moment" if manifest.consistent else "not of one moment"
         proof = f"verified {_when(one.verified['at_s'])} ({one.verified['how']})" if one.verified else "not verified"
         made, size = _when(manifest.made_s), _size(manifest.size)
         run.say(f"{one.id}  {made}  {size:>9}  {manifest.rows:>12,} rows  {moment}, {proof}")

@@ -20,7 +20,7 @@ from tenfold.deploy.backup.dump import Dump
 from tenfold.deploy.backup.envelope import recipient_of, seal
 from tenfold.deploy.backup.files import write_files
 from tenfold.deploy.backup.manifest import FILES_PART, SQL_SUFFIX, Manifest, Part, ShardPart, Table
-from tenfold.deploy.backup.objects import Objects, read_objects
+from tenfold.deploy.backup.objects import Objects, read_counts, read_objects
 from tenfold.deploy.backup.shelf import Kept, Shelf, Telling
 from tenfold.errors import BackupError, NodeError
 from tenfold.sharding.catalog import MEMBERS, SETTINGS, VERSION, load
@@ -94,12 +94,19 @@ class Creation:
             shards = Shards(self.topology, cluster=catalog.cluster)
             with closing_all(shards):
                 self._objects = {shard: read_objects(shards, shard) for shard in names}
+                if consistent and self._torn():
+                    raise BackupError(
+                        f"{', '.join(self._torn())} have no snapshots: their rows would be of a later moment",
+                        hint="ALTER TABLE … ENGINE = InnoDB; or leave --consistent out",
+                    )
                 self._say({"event": "phase", "phase": "barrier"})
                 snapshots = Barrier(
                     shards, names, self.topology.backup.barrier_s, self._clock, self._now
                 ).open(needed=consistent)  # fmt: skip
                 self._say({"event": "barrier", "pause_s": snapshots.pause_s, "moments": snapshots.moments})
                 settings, moves = self._settled(shards, catalog, names, snapshots, consistent)
+                for shard in names:
+                    self._objects[shard].counts = read_counts(reader_of(shards, shard), shards.dialect)
                 key = secrets.token_bytes(_KEY_BYTES)
                 self._total = sum(self._about(shards, shard) for shard in names)
                 self._say({"event": "phase", "phase": "dump"})
@@ -131,10 +138,18 @@ class Creation:
             made_s=began_s,
             took_s=self._clock() - clock_s,
             pause_s=snapshots.pause_s,
-            consistent=not snapshots.moments and not prepared,
+            consistent=not (snapshots.moments or prepared or self._torn()),
             recipient=recipient,
             shards={
-                shard: ShardPart(servers[shard], one.at_s, one.barrier, tables[shard], one.positions, one.prepared)
+                shard: ShardPart(
+                    servers[shard],
+                    one.at_s,
+                    one.barrier,
+                    tables[shard],
+                    one.positions,
+                    one.prepared,
+                    self._objects[shard].signed(key),
+                )
                 for shard, one in snapshots.shards.items()
             },
             parts=parts,
@@ -220,6 +235,9 @@ class Creation:
             self._told_s = self._clock()
             done = self._done
         self._say({"event": "rows", "done": done, "total": max(self._total, done)})
+
+    def _torn(self) -> list[str]:
+        return [f"{shard}.{name}" for shard, objects in self._objects.items() for name in objects.torn]
 
     def _about(self, shards: Shards, shard: str) -> int:
         if shards.dialect is MYSQL:

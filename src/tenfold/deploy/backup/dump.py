@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -16,19 +17,30 @@ from tenfold.sharding.catalog import RESTORING
 from tenfold.sharding.dialects import MYSQL, Dialect
 from tenfold.sharding.moves.codec import after, row_text, until
 from tenfold.sharding.moves.record import REFERENCE
-from tenfold.sharding.moves.rows import boundary, insert_rows, read_chunk
+from tenfold.sharding.moves.rows import boundary, read_chunk
 from tenfold.sharding.ports import Driver
 
 FIRST, MOST = 200, 4_000
 """Rows of a chunk: the first of a table, and any. Larger ones are slower: the text is put together in memory."""
 WISHED = 500_000
 """Bytes of a chunk, and so of an INSERT."""
+FEW = 8
+"""Rows that are read at a time where nobody has asked how long they are."""
 SAVEPOINT = "tf_backup"
-_LARGE = ("mediumtext", "longtext", "mediumblob", "longblob", "text", "blob", "json", "geometry")
+LARGEST = 8_000_000
+"""Bytes in large columns of a chunk, of more than one row."""
+_LARGE = {
+    "mediumtext", "longtext", "mediumblob", "longblob", "text", "blob", "json", "geometry", "linestring", "polygon",
+    "multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection",
+}  # fmt: skip
+_WORD = re.compile("[^a-z]")
+_NEAR = 65_536
+"""A text that is so much shorter than the longest, or less, may have been cut off."""
 _HEAD = {
     True: b"SET NAMES utf8mb4;\nSET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';\n"
-    b"SET SESSION foreign_key_checks = 0, unique_checks = 0, time_zone = '+00:00';\n",
-    False: b"PRAGMA foreign_keys = OFF;\n",
+    b"SET SESSION foreign_key_checks = 0, unique_checks = 0, time_zone = '+00:00'"
+    b" /*M!100201 , check_constraint_checks = 0 */;\n",
+    False: b"PRAGMA foreign_keys = OFF;\nPRAGMA ignore_check_constraints = ON;\n",
 }
 
 
@@ -71,7 +83,7 @@ class Dump:
             write(frame.text())
         sums = {}
         for rows in objects.tables:
-            prefix = insert_rows(rows.table, "").encode()
+            prefix = rows.insert.encode()
             made = Sum(self._key)
             for count, text in self._ahead(rows) if self._mysql else self.chunks(rows):
                 write(Frame("rows", rows.name, prefix + text, count, len(prefix)).text())
@@ -79,7 +91,7 @@ class Dump:
                 self._progress(count)
             sums[rows.name] = self._finished(made, rows)
             self._let_go()
-        for frame in objects.after:
+        for frame in (*objects.counts, *objects.after):
             write(frame.text())
         write(Frame("end", self._shard, b"end").text())
         return sums
@@ -98,7 +110,7 @@ class Dump:
     def chunks(self, rows: Rows) -> Iterator[tuple[int, bytes]]:
         """(rows, their literals with commas between), in an order that a copy has too."""
         if rows.table.dialect is not MYSQL:
-            sql = f"SELECT {row_text(rows.table)} FROM {rows.table.name}{_seen(rows)} ORDER BY {rows.order}"
+            sql = f"SELECT {rows.text} FROM {rows.table.name}{_seen(rows)} ORDER BY {rows.order}"
             yield from self._streamed(sql)
         elif _chunked(rows):
             yield from self._ranges(rows)
@@ -121,13 +133,21 @@ class Dump:
     def _streamed(self, sql: str) -> Iterator[tuple[int, bytes]]:
         cursor = self._driver.execute(sql, (), stream=True).cursor
         assert cursor is not None  # noqa: S101  # of a SELECT
-        count = FIRST
+        held: list[str] = []
+        size, count = 0, 1
+        # Few at a time: the next may be a thousand times as long as all before.
         while found := cursor.fetch(count):
             if any(row[0] is None for row in found):
                 raise self._too_long()
-            text = ",".join([row[0] for row in found]).encode()
-            yield len(found), text
-            count = max(1, min(MOST, 2 * count, WISHED * len(found) // max(len(text), 1)))
+            held += [row[0] for row in found]
+            longest = max(len(row[0]) for row in found)
+            size += sum(len(row[0]) for row in found)
+            count = 1 if longest > WISHED // FEW else FEW
+            if size >= WISHED or len(held) >= MOST:
+                yield len(held), ",".join(held).encode()
+                held, size = [], 0
+        if held:
+            yield len(held), ",".join(held).encode()
         cursor.close()
 
     def _ranges(self, rows: Rows) -> Iterator[tuple[int, bytes]]:
@@ -141,10 +161,13 @@ class Dump:
                 return
             end = tuple(map(str, last))
             if large:
-                self._see_sizes(rows, f"{table.name} WHERE {after(table, position)} AND {until(table, end)}")
+                between = f"{table.name} WHERE {after(table, position)} AND {until(table, end)}"
+                if self._see_sizes(rows, between) > LARGEST and size > 1:
+                    size = max(1, size // 8)
+                    continue
             count, joined = self._ask(read_chunk(table, position, end, (REFERENCE,)) + _and_seen(rows))[0]
             text = str(joined or "").encode()
-            if len(text) >= limit - 4:
+            if len(text) >= limit - _NEAR:
                 # Cut off by the server, which only warns.
                 if size == 1:
                     raise self._too_long()
@@ -165,17 +188,24 @@ class Dump:
             self._ask(f"SET SESSION group_concat_max_len = {self._packet - 1024:d}")
         return self._packet - 1024
 
-    def _see_sizes(self, rows: Rows, source: str) -> None:
-        """Of a value too long for its literal the server makes NULL, and only warns: see to it before."""
+    def _see_sizes(self, rows: Rows, source: str) -> int:
+        """Of a value too long for its literal the server makes NULL, and only warns: see to it before.
+
+        → bytes of all of them
+        """
         large = _size_of_large(rows)
+        total = 0
         if large:
-            longest = int(self._ask(f"SELECT COALESCE(MAX({large}), 0) FROM {source}")[0][0])
+            longest, total = map(
+                int, self._ask(f"SELECT COALESCE(MAX({large}), 0), COALESCE(SUM({large}), 0) FROM {source}")[0]
+            )
             limit = self._limit()
             if 2 * longest + (1 << 18) > limit:
                 raise BackupError(
                     f"{self._shard}: a row of {rows.name} has {longest:,} bytes, too long to be read as text",
                     hint=f"raise the server's max_allowed_packet to {4 * longest + (1 << 20):,} or more",
                 )
+        return total
 
     def _too_long(self) -> BackupError:
         return BackupError(
@@ -221,6 +251,6 @@ def _and_seen(rows: Rows) -> str:
 def _size_of_large(rows: Rows) -> str:
     columns = [
         rows.table.quoted(name) for name in rows.table.stored
-        if rows.table.shape.columns[name].declared.lower().partition("(")[0] in _LARGE
+        if _WORD.split(rows.table.shape.columns[name].declared.lower(), maxsplit=1)[0] in _LARGE
     ]  # fmt: skip
     return " + ".join(f"COALESCE(OCTET_LENGTH({column}), 0)" for column in columns)

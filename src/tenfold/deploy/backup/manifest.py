@@ -29,6 +29,7 @@ class ShardPart:
     barrier    global (all writes of the server waited), tables (writes to its tables did), file, or "": none
     positions  of the binary log at the snapshot, where there is one
     prepared   branches of transactions that were prepared and not decided: they are not in the backup
+    schema     what a table, view, trigger … is and its name → a keyed digest of its text; see Objects.schema
     """
 
     server: str
@@ -37,6 +38,7 @@ class ShardPart:
     tables: dict[str, Table]
     positions: dict[str, str] = field(default_factory=dict)
     prepared: int = 0
+    schema: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

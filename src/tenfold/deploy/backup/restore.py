@@ -18,7 +18,7 @@ from tenfold.deploy.backup.manifest import FILES_PART
 from tenfold.deploy.backup.replay import compare, replay
 from tenfold.deploy.backup.shelf import Kept, Shelf, Telling, reading, sync, write_through
 from tenfold.deploy.backup.verify import Counter, bring, check_parts, each
-from tenfold.errors import BackupError, TenfoldError
+from tenfold.errors import BackupError, StatementError, TenfoldError
 from tenfold.sharding.moves.connections import Shards
 from tenfold.topology.load import load
 from tenfold.topology.model import Engine, Topology
@@ -52,6 +52,7 @@ class Restoring:
         assert kept.manifest is not None  # noqa: S101  # `Shelf.find` has seen to it
         self.kept, self.manifest, self._identity = kept, kept.manifest, identity
         self.target, self._say, self._now, self._config = target, say, now, config
+        self._notes: list[str] = []
         if self.manifest.engine != target.database.engine.value:
             raise BackupError(
                 f"{kept.id} is of {self.manifest.engine}, and {target.file} has {target.database.engine.value}",
@@ -91,6 +92,7 @@ class Restoring:
             raise
         about.write("backup restore", ok=True, backup=self.kept.id, rows=self.manifest.rows, files=files)
         notes = [f"{shard} joined after the backup: empty its database, and add it again" for shard in found.strangers]
+        notes += self._notes
         if self.manifest.moves:
             notes.append("a move was under way: `tenfold shard resume --accept`, or `tenfold shard cancel`, goes on")
         took_s = time.monotonic() - began_s
@@ -115,13 +117,26 @@ class Restoring:
             self._say({"event": "phase", "phase": "restore"})
             counter = Counter(self._say, 2 * self.manifest.rows)
 
+            events: dict[str, list[str]] = {shard: [] for shard in names}
+
             def one(shard: str) -> None:
                 targets.empty(shards, shard)
-                key = bring(self.kept, self.target, shards, shard, self._identity, counter)
+                key = bring(
+                    self.kept, self.target, shards, shard, self._identity, counter, events=events[shard]
+                )  # fmt: skip
                 compare(shards, shard, self.manifest.shards[shard], key, counter)
 
             each(names, one)
             targets.settle(shards, self._now())
+            for shard in names:
+                for sql in events[shard]:
+                    self._enable(shards, shard, sql)
+
+    def _enable(self, shards: Shards, shard: str, sql: str) -> None:
+        try:
+            shards.execute(shard, sql)
+        except StatementError as error:
+            self._notes.append(f"{shard}: {sql}: {error}")  # its time is over
 
     def _files(self, found: targets.Found) -> None:
         """Beside the files that are there, which stay whole until all new ones are; then each takes its place."""

@@ -158,12 +158,17 @@ def unmark(shards: Shards, shard: str) -> None:
 def empty(shards: Shards, shard: str) -> None:
     """Drop all that a marked database on a server holds, but the mark."""
     quoted = shards.dialect.quoted
-    for kind in ("EVENT", "PROCEDURE", "FUNCTION"):
+    for kind in ("EVENT", "PROCEDURE", "FUNCTION", "PACKAGE"):
         column, table = ("event", "events") if kind == "EVENT" else ("routine", "routines")
         only = "" if kind == "EVENT" else f" AND routine_type = '{kind}'"
         sql = f"SELECT {column}_name FROM information_schema.{table} WHERE {column}_schema = DATABASE(){only}"
-        for (name,) in shards.rows(shard, sql):
-            shards.execute(shard, f"DROP {kind} IF EXISTS {quoted(str(name))}")
+        names = [str(name) for (name,) in shards.rows(shard, sql)]
+        if kind == "PACKAGE" and names:
+            shards.execute(shard, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ORACLE')")  # no other knows packages
+        for name in names:
+            shards.execute(shard, f"DROP {kind} IF EXISTS {quoted(name)}")
+        if kind == "PACKAGE" and names:
+            shards.forget(shard)
     for name, kind in _tables(shards, shard):
         if name != "tf_shard":
             shards.execute(shard, f"DROP {_DROPS.get(kind, 'TABLE')} IF EXISTS {quoted(name)}")

@@ -75,11 +75,19 @@ def each(shards: list[str], act: Callable[[str], None], together: int = 2) -> No
 
 def bring(
     kept: Kept, topology: Topology, shards: Shards, shard: str, identity: pyrage.x25519.Identity,
-    progress: Callable[[int], None], *, path: Path | None = None,
+    progress: Callable[[int], None], *, path: Path | None = None, events: list[str] | None = None,
 ) -> bytes:  # fmt: skip
-    """Bring a shard's part into its empty database; → the key of the checksums. path: of the new file on SQLite."""
+    """Bring a shard's part into its empty database; → the key of the checksums.
+
+    path    of the new file on SQLite
+    events  takes what is to be run once all is restored; None: no event will ever run
+    """
     if topology.database.engine is Engine.MYSQL:
-        return replay(kept, shard, identity, MysqlTaker(shards.at(shard, "load")), progress)
+        server = MysqlTaker(shards.at(shard, "load"), looks=events is None)
+        key = replay(kept, shard, identity, server, progress)
+        if events is not None:
+            events += server.events
+        return key
     path = path or sqlite_path(topology.database.shards[shard].url, topology.root)
     taker = SqliteTaker(path)
     with closing(taker):
