@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from tenfold.cli.alerts import Length
 from tenfold.cli.main import main
+from tenfold.monitor.alerts.rules import NAMES
+from tenfold.monitor.runbooks import PLACES
 from tests.runtime.agents import LoneAgent
 from tests.support import wait_for
 
@@ -53,7 +56,7 @@ def item(run: Any) -> dict[str, Any]:
 def test_what_alerts_is_listed_in_80_columns_and_its_severity_is_a_word(run: Any) -> None:
     code, out, _ = run()
     assert code == 0 and out.startswith("1 critical")
-    assert f"CRITICAL  {ALERT}  firing for " in out and "docs/runbooks/shard_down.md" in out
+    assert f"CRITICAL  {ALERT}  firing for " in out and "tenfold alerts runbook shard_down" in out
     assert max(len(line) for line in out.splitlines()) <= 80
     assert run("list")[1].splitlines()[0] == out.splitlines()[0]
     assert run("list", "--quiet")[1] == ""
@@ -88,6 +91,21 @@ def test_a_silence_says_what_it_fits_until_when_and_can_be_ended(run: Any) -> No
     out = run("silence", "disk", "--for", "1m")[1]
     assert "nothing alerts now that it fits" in out
     assert run("unsilence", out.partition(":")[0])[0] == 0
+
+
+def test_the_runbook_of_every_rule_is_at_hand_without_an_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    for rule in NAMES:
+        assert main(["alerts", "runbook", f"{rule}:anything", "--file", "/nowhere/tenfold.toml"]) == 0
+        assert capsys.readouterr().out.startswith(f"# {rule}\n")
+    assert main(["alerts", "runbook", "shard_dwon"]) == 1
+    assert 'did you mean "shard_down"?' in capsys.readouterr().err
+
+
+def test_the_runbooks_are_in_the_wheel_where_they_are_looked_for() -> None:
+    root = Path(__file__).parents[2]
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    (source, target), *_ = wheel["force-include"].items()
+    assert (root / "src" / target, root / source) == PLACES
 
 
 def test_a_misspelt_silence_is_refused_with_the_nearest(run: Any) -> None:

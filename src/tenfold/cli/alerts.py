@@ -115,12 +115,34 @@ def explain(run: Invocation, what: str) -> int:
     if every:
         for line in _wrapped(f"{every[0]['rule']}: {every[0]['condition']}", ""):
             run.say(line)
-        run.say(f"  {every[0]['runbook']}")
+        run.say(f"  what to do: tenfold alerts runbook {every[0]['rule']}")
     for one in every:
         run.say("")
         for line in _explained(one, alone=len(every) == 1):
             run.say(line)
     run.result(told)
+    return 0
+
+
+@alerts.command()
+@click.argument("what", metavar="RULE|ID")
+@common
+def runbook(run: Invocation, what: str) -> int:
+    """Say what an alert of RULE means, and what to do."""
+    from difflib import get_close_matches
+
+    from tenfold.errors import NotifyError
+    from tenfold.monitor.alerts.rules import NAMES, key_of
+    from tenfold.monitor.runbooks import text_of
+
+    rule = key_of(what)[0]
+    text = text_of(rule) if rule in NAMES else None
+    if text is None:
+        near = get_close_matches(rule, NAMES, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else "one of: " + " ".join(NAMES)
+        raise NotifyError(f"there is no rule {_plain(what)[:60]!r}", hint=hint)
+    run.say(text.rstrip())
+    run.result({"rule": rule, "runbook": text})
     return 0
 
 
@@ -171,7 +193,7 @@ def _shown(item: Mapping[str, Any], now_s: float) -> Iterator[str]:
         yield f"{INDENT}silenced until {_when(item['silenced_until_s'])}"
     if item["inhibited_by"]:
         yield f"{INDENT}explained by {_plain(item['inhibited_by'])}, and not told beside it"
-    yield f"{INDENT}{item['runbook']}"
+    yield f"{INDENT}what to do: tenfold alerts runbook {item['rule']}"
 
 
 def _explained(one: Mapping[str, Any], *, alone: bool) -> Iterator[str]:

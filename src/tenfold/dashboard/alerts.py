@@ -66,7 +66,7 @@ def _item(item: Mapping[str, Any], now_s: float) -> dict[str, Any]:
         "note": _note(item, now_s),
         "can_ack": fires and item["acked_by"] is None,
         "can_silence": item["silenced_until_s"] is None,
-        "runbook": str(item["runbook"] or ""),
+        "runbook": f"tenfold alerts runbook {item['rule']}" if item["runbook"] else "",
     }
 
 

@@ -70,7 +70,7 @@ def text(rule: Rule, alert: Alert) -> str:
         lines.append(f"At the moment nothing is known: {alert.blind}.")
     if alert.changes:
         lines.append(f"It has gone back and forth {alert.changes} times.")
-    lines.append(f"What it means and what to do: {rules.runbook(rule.name)}")
+    lines.append(f"What it means and what to do: tenfold alerts runbook {rule.name} ({rules.runbook(rule.name)})")
     return "\n".join(lines)
 
 
