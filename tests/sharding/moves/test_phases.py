@@ -43,6 +43,10 @@ def test_what_a_phase_does_not_allow_is_refused_with_what_it_does() -> None:
     with pytest.raises(MoveError, match="serving cannot cancel") as caught:
         after(Phase.SERVING, "cancel")
     assert "`undo`" in caught.value.hint and "`finish`" in caught.value.hint
+    for phase in (Phase.RETURNING, Phase.CLEANING):
+        with pytest.raises(MoveError) as under_way:
+            after(phase, "undo")
+        assert under_way.value.hint == "what it can is `resume`"
     with pytest.raises(MoveError) as ended:
         after(Phase.DONE, "undo")
     assert "it has ended" in ended.value.hint

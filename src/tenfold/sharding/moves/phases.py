@@ -47,7 +47,8 @@ def after(phase: Phase, event: str) -> Phase:
     try:
         return NEXT[phase][event]
     except KeyError:
-        allowed = ", ".join(f"`{name}`" for name in NEXT[phase] if name in COMMANDS) or "nothing: it has ended"
+        commands = ["resume"] * bool(NEXT[phase]) + [name for name in NEXT[phase] if name in COMMANDS]
+        allowed = ", ".join(f"`{name}`" for name in commands) or "nothing: it has ended"
         raise MoveError(f"a move that is {phase} cannot {event}", hint=f"what it can is {allowed}") from None
 
 
