@@ -100,15 +100,15 @@ LARGE = {
     "a writer, a reader and a third": Scenario((one("write", lapses=False), one("read", lapses=False), at_once())),
     "a writer and a reader": Scenario((one("write"), one("read")), finish=False),
     "a writer, compared ahead": Scenario((one("write"),), movers=2, cancel=True, undo=True, follow=True, ahead=True),
-    "a transaction of two rows, compared ahead": Scenario(
-        (PAIR,), rows=(True, True), movers=2, cancel=True, undo=True, follow=True, ahead=True
-    ),
 }
 
 CUT = {
     "a reader, undone by whoever takes over": Scenario((one("read"), at_once()), movers=2, undo=True, cancel=True),
     "a scatter, undone by whoever takes over": Scenario((one("scatter"), at_once()), movers=2, undo=True, cancel=True),
     "a slow reader and two movers": Scenario((one("read", slowly=True), at_once()), movers=2, undo=True),
+    "a transaction of two rows, compared ahead": Scenario(
+        (PAIR,), rows=(True, True), movers=2, cancel=True, undo=True, follow=True, ahead=True
+    ),
     "three routers": Scenario((one("write"), one("read"), one("scatter"))),
 }
 """Too many states to see them all: so many as there is time for."""
