@@ -11,6 +11,7 @@ import pytest
 
 from tenfold.cli.ci_init import keep_pins
 from tenfold.pipeline.actions import ACTIONS, SHA, commit_of, pinned
+from tenfold.pipeline.lint import unpinned
 from tests.pipeline.support import WORKFLOW, ci, git
 
 TAGS = {"checkout": "v6.0.2", "setup-python": "v6.2.0", "setup-node": "v6.4.0", "upload-artifact": "v7.0.1"}
@@ -98,4 +99,8 @@ def test_an_annotated_tag_stands_for_the_commit_that_it_points_to() -> None:
 
 def test_pinning_touches_nothing_but_the_actions_it_was_given() -> None:
     text = 'steps:\n  - uses: "a/b@v1"  # why\n  - uses: a/b/sub@v1\n  - run: echo uses: a/b@v1\n  - uses: c/d@v1\n'
+    # Windows' line ends and spaces behind are no other action.
+    odd = text.replace("\n", "\r\n").replace("@v1\r", "@v1  \r")
+    assert unpinned(odd) == unpinned(text) == ["a/b/sub@v1", "a/b@v1", "c/d@v1"]
+    assert pinned(odd, {("c/d", "v1"): "d" * 40}) == odd.replace("c/d@v1 ", f"c/d@{'d' * 40} # v1 ")
     assert pinned(text, {("a/b", "v1"): "c" * 40}) == text.replace('"a/b@v1"  # why', f'"a/b@{"c" * 40}" # v1 why')

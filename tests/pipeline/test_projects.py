@@ -111,6 +111,26 @@ def test_php_without_tests_is_told_where_they_belong(tmp_path: Path) -> None:
         assert job.findings == ["tests: there are none; write one in tests/…Test.php"]
 
 
+@pytest.mark.parametrize(
+    ("address", "told", "findings"),
+    [
+        ("sqlite:///db.sqlite3", ["DATABASE_URL names no server, so none is waited for"],
+         ["tests: there is no Python, Node or PHP here; is this the root of the repository?"]),
+        ("mysql://root:pa/ss@127.0.0.1/test", [],
+         ["DATABASE_URL: it is no address; what is special in a password is written %XX "
+          "(try: DATABASE_URL=scheme://user@host:port/name)"]),
+    ],
+)  # fmt: skip
+def test_an_address_without_a_server_is_waited_for_by_nobody(
+    address: str, told: list[str], findings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    job = job_in(tmp_path)
+    ci_test.test(job)
+    assert [line for line in job.told if line.startswith("DATABASE")] == told and job.findings == findings
+
+
 def test_a_report_that_another_run_left_is_no_coverage_of_this_one(tmp_path: Path) -> None:
     (tmp_path / "coverage.xml").write_text('<coverage lines-valid="8" lines-covered="8">')
     job = job_in(tmp_path, min_coverage=50.0)

@@ -18,13 +18,14 @@ from tenfold.cli import ci_place
 from tenfold.cli.ci_job import Job
 from tenfold.cli.ci_project import prepare, test_tools
 from tenfold.cli.ci_tools import Workshop
-from tenfold.errors import PlatformError
+from tenfold.errors import ConfigError, PlatformError
 from tenfold.pipeline.coverage import Coverage, of_v8, read
 from tenfold.pipeline.repository import Language, Repository
 from tenfold.pipeline.tools import node_script
 
 TEST_S, SERVICE_S = 1500.0, 30.0
 SERVICES = {"DATABASE_URL": 3306, "REDIS_URL": 6379}
+PORTS = {"postgres": 5432, "postgresql": 5432}
 LARGEST_REPORT = 64 * 1024 * 1024
 # Where test runners leave reports by themselves, beside those that Tenfold asks for.
 DJANGO_TEST = re.compile(r"^class \w+\(|\bload_tests\b", re.MULTILINE)
@@ -40,6 +41,8 @@ def test(job: Job) -> None:
         job.attempt(name, partial(_service, job, name, port))
     if job.findings:
         return
+    if not repository.languages:
+        job.findings.append("tests: there is no Python, Node or PHP here; is this the root of the repository?")
     prepare(workshop, repository)
     for language in repository.languages:
         act = {Language.PYTHON: _python, Language.NODE: _node, Language.PHP: _php}[language]
@@ -53,8 +56,17 @@ def _service(job: Job, name: str, port: int) -> None:
     if not address:
         job.told.append(f"{name} is not set: tests that need it must start their own, or fail")
         return
-    parts = urlsplit(address)
-    where = (parts.hostname or "127.0.0.1", parts.port or port)
+    try:
+        parts = urlsplit(address)
+        where = (parts.hostname or "", parts.port or PORTS.get(parts.scheme.partition("+")[0], port))
+    except ValueError:  # its text may hold a part of a password
+        raise ConfigError(
+            "it is no address; what is special in a password is written %XX",
+            hint=f"{name}=scheme://user@host:port/name",
+        ) from None
+    if not where[0]:  # a file, or a socket of Unix
+        job.told.append(f"{name} names no server, so none is waited for")
+        return
     deadline = time.monotonic() + SERVICE_S
     while True:
         try:

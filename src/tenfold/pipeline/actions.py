@@ -9,7 +9,7 @@ from dataclasses import dataclass
 SHA = re.compile(r"[0-9a-f]{40}")
 # `uses: OWNER/NAME[/PATH]@REF` of a step, with the comment behind it.
 USES = re.compile(r"^(?P<before>\s*(?:-\s+)?uses:\s*)(?P<quote>['\"]?)(?P<action>[\w.-]+/[\w./-]+)@(?P<ref>[^\s'\"#]+)"
-                  r"(?P=quote)(?P<comment>\s*#.*)?$", re.MULTILINE)  # fmt: skip
+                  r"(?P=quote)(?P<comment>[ \t]*#[^\r\n]*)?(?P<end>[ \t]*\r?)$", re.MULTILINE)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ def pinned(text: str, commits: Mapping[tuple[str, str], str]) -> str:
             return found[0]
         comment = (found["comment"] or "").strip().removeprefix("#").strip()
         kept = f" {comment}" if comment and comment != found["ref"] else ""
-        return f"{found['before']}{found['quote']}{found['action']}@{sha}{found['quote']} # {found['ref']}{kept}"
+        use = f"{found['quote']}{found['action']}@{sha}{found['quote']}"
+        return f"{found['before']}{use} # {found['ref']}{kept}{found['end']}"
 
     return USES.sub(replaced, text)
 
