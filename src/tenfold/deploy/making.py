@@ -27,6 +27,7 @@ _BACKEND: dict[Act, Make] = {
 _WHOLE: dict[Act, Make] = {
     Act.TABLES: whole.Tables,
     Act.CACHE: whole.Cache,
+    Act.PRUNE: whole.Prune,
 }
 _STARTED: dict[Act, type[backends.Restart] | type[backends.Ready] | type[whole.Verify]] = {
     Act.RESTART: backends.Restart,

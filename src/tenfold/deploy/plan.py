@@ -37,6 +37,7 @@ class Act(StrEnum):
     VERIFY = "verify"
     CONTRACT = "contract"
     CLEANUP = "cleanup"
+    PRUNE = "prune"
 
 
 RELEASE = (Act.UNPACK, Act.SHARED, Act.INSTALL, Act.BUILD, Act.SEAL)
@@ -129,6 +130,7 @@ def planned(topology: Topology, order: Order) -> Plan:
     phases.append(Phase("contract", (tuple(_contracts(order)),)))
     if order.kind is Kind.DEPLOY:
         phases.append(_of_hosts("cleanup", topology, (Act.CLEANUP,), after=True))
+        phases.append(Phase("backups", (tuple(_prune(topology)),), after=True))
     return tuple(phase for phase in phases if phase.items)
 
 
@@ -251,6 +253,11 @@ def _cache(topology: Topology) -> Iterator[Item]:
     if topology.cache is not None and topology.deploy.clear_cache:
         patterns = ", ".join(topology.deploy.clear_cache)
         yield Item("cache.clear", Act.CACHE, "cache", f"clear {patterns} in Redis")
+
+
+def _prune(topology: Topology) -> Iterator[Item]:
+    if topology.backup.recipient is not None:
+        yield Item("backups.prune", Act.PRUNE, "backups", "remove backups that [backup] does not keep")
 
 
 def _verify(topology: Topology) -> Item:

@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 from tenfold.balancer.upstreams import backend_name
 from tenfold.deploy import gates
 from tenfold.deploy.backends import Started, no_ending
+from tenfold.deploy.backup.prune import prune
+from tenfold.deploy.backup.shelf import Shelf
 from tenfold.deploy.claim import By
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.migrate import Migrating
@@ -133,6 +135,21 @@ class Cache(WholeStep):
         finally:
             await client.aclose()
         return f"{count} keys cleared"
+
+
+class Prune(WholeStep):
+    """Backups that nobody needs any more are removed; the newest and the last verified one always stay."""
+
+    async def check(self) -> bool:
+        """Whether none lie here: somebody else, or another machine, makes them."""
+        return not Shelf(self._fleet.topology).path.is_dir()
+
+    async def apply(self) -> None:
+        """As `tenfold backup prune` does it."""
+        found = await _to_its_end(lambda: prune(self._fleet.topology))
+        self.told = f"{len(found.removed)} removed, {len(found.kept)} stay"
+        if found.damaged:
+            self.told += f"; damaged, and left alone: {', '.join(found.damaged)}"
 
 
 class Verify(WholeStep):
