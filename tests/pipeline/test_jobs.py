@@ -267,6 +267,36 @@ def test_every_workflow_of_the_repository_is_looked_at(sample: Callable[[str], P
     assert found and all(line.startswith("workflow: .github/workflows/other.yml: ") for line in found)
 
 
+RELEASE = """\
+name: release
+on:
+  push:
+    tags: ["v*"]
+permissions: {}
+jobs:
+  release:
+    runs-on: ubuntu-24.04
+    permissions:
+      contents: write # the release itself
+    steps:
+      - run: gh release create "$GITHUB_REF_NAME"
+        env:
+          GH_TOKEN: ${{ github.token }}
+"""
+
+
+def test_a_workflow_of_the_users_own_may_write_and_a_broken_one_hides_no_other(sample: Callable[[str], Path]) -> None:
+    place = sample("php")
+    workflows = place / ".github" / "workflows"
+    (workflows / "release.yml").write_text(RELEASE)
+    assert security_of(place, "workflows") == []
+    (workflows / "broken.yml").write_text("a: [\n")
+    (workflows / "release.yml").write_text(RELEASE.replace('"$GITHUB_REF_NAME"', "${{ github.ref_name }}"))
+    found = security_of(place, "workflows")
+    assert found[0].startswith("workflow: .github/workflows/broken.yml: the workflow is no YAML")
+    assert any("release.yml: zizmor: " in line and "template-injection" in line for line in found)
+
+
 def test_a_service_that_cannot_be_asked_is_a_failure_and_never_no_holes(
     sample: Callable[[str], Path], osv: Osv, monkeypatch: pytest.MonkeyPatch
 ) -> None:

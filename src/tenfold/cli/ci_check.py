@@ -46,9 +46,14 @@ def check(run: Invocation) -> int:
     return 1 if found else 0
 
 
-def lint(path: Path, text: str, workshop: Workshop) -> tuple[list[str], list[str]]:
-    """(every finding, actions held by a tag) of one workflow."""
-    found = list(mistakes(text, parsed(text)))
+def lint(path: Path, text: str, workshop: Workshop, *, rendered: bool = True) -> tuple[list[str], list[str]]:
+    """(every finding, actions held by a tag) of one workflow.
+
+    rendered  it is the one that Tenfold renders, so Tenfold's own rules hold for it, too. One of the user's may need a
+              right to write, or a comment to a linter with the reason why.
+    """
+    tree = parsed(text)
+    found = list(mistakes(text, tree)) if rendered else []
     loose = unpinned(text)
     found += _actionlint(path, workshop)
     found += _zizmor(path, workshop, {use.partition("@")[0] for use in loose})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tenfold.pipeline.dangers import dangers
 from tenfold.pipeline.packages import inventory
 from tenfold.pipeline.repository import Language, Repository
 from tenfold.pipeline.tools import code_scan, secret_scans
+from tenfold.pipeline.workflow import PATH
 
 SCAN_S = 900.0
 AT_ONCE = 500  # files that one call of the secret scanner gets: a command line has an end
@@ -135,11 +137,15 @@ def look_at_workflows(job: Job, repository: Repository) -> None:
     """Every workflow of the repository, not only ours."""
     paths = [n for n in repository.matching(".github/workflows/*.y*ml") if n.endswith((".yml", ".yaml"))]
     for name in paths:
-        text = ci_place.text_of(job.base / name)
-        if text is None:
-            raise ConfigError(f"{name} cannot be read", hint=f"ls -l {name}")
-        found, loose = lint(job.base / name, text, job.workshop)
-        job.findings += [f"workflow: {name}: {line}" for line in found]
-        if loose:
-            job.told.append(f"workflow: {name}: {len(loose)} actions held by a tag: {', '.join(loose)}; tenfold ci pin")
+        job.attempt(f"workflow: {name}", partial(_workflow, job, name))
     job.told.append(f"workflow: looked at {len(paths)} files")
+
+
+def _workflow(job: Job, name: str) -> None:
+    text = ci_place.text_of(job.base / name)
+    if text is None:
+        raise ConfigError("it cannot be read", hint=f"ls -l {name}")
+    found, loose = lint(job.base / name, text, job.workshop, rendered=name == PATH)
+    job.findings += [f"workflow: {name}: {line}" for line in found]
+    if loose:
+        job.told.append(f"workflow: {name}: {len(loose)} actions held by a tag: {', '.join(loose)}; tenfold ci pin")
