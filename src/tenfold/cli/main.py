@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Entry] = {
     "alerts": Entry("tenfold.cli.alerts:alerts", "Say what alerts; take it on, silence it, ask why."),
     "balancer": Entry("tenfold.cli.balancer:balancer", "Take backends out of the traffic and back."),
     "notify": Entry("tenfold.cli.notify:notify", "Try and watch who is told of alerts and deploys."),
+    "audit": Entry("tenfold.cli.audit:audit", "Say who did what here, and whether the trail is whole."),
     "logs": Entry("tenfold.cli.logs:logs", "Show what the balancer and the backends wrote."),
     "down": Entry("tenfold.cli.down:down", "Stop the platform."),
     "deploy": Entry("tenfold.cli.deploy:deploy", "Bring a commit onto the fleet, gate by gate."),
