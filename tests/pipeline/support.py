@@ -27,5 +27,5 @@ def ci(place: Path, *arguments: str, stdin: str = "", **environment: str) -> sub
     given: Mapping[str, str] = {**base, **environment}
     return subprocess.run(
         [sys.executable, "-m", "tenfold.cli.main", "ci", *arguments],
-        cwd=place, input=stdin, env=given, capture_output=True, text=True, timeout=300,  # a deploy with its roll-back, on a busy machine
+        cwd=place, input=stdin, env=given, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
