@@ -219,9 +219,11 @@ def test_an_outcome_that_cannot_be_told_says_why(sample: Callable[[str], Path]) 
         ({"test": "success", "deploy_staging": "success"}, Severity.INFO, "shop: deployed to staging"),
         ({"test": "failure", "deploy_staging": "skipped"}, Severity.WARNING, "shop: test failed"),
         ({"test": "success", "deploy_production": "failure"}, Severity.CRITICAL, "shop: deploy-production failed"),
-        ({"test": "cancelled"}, Severity.WARNING, "shop: test failed"),
+        ({"test": "cancelled"}, Severity.WARNING, "shop: test cancelled"),
+        ({"test": "cancelled", "security": "failure", "quality": "failure"}, Severity.WARNING,
+         "shop: quality, security failed, test cancelled"),
     ],
-)
+)  # fmt: skip
 def test_how_bad_an_outcome_is(results: dict[str, str], severity: Severity, title: str) -> None:
     notice = outcome("shop", results, {}, 1.0)
     assert (notice.severity, notice.title) == (severity, title)

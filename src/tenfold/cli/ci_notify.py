@@ -58,7 +58,10 @@ def outcome(platform: str, results: Mapping[str, str], environ: Mapping[str, str
     severity = Severity.INFO if not bad else Severity.CRITICAL if set(bad) & set(deploys) else Severity.WARNING
     branch, commit = environ.get("GITHUB_REF_NAME", ""), environ.get("GITHUB_SHA", "")[:12]
     if bad:
-        title = f"{platform}: {', '.join(name.replace('_', '-') for name in sorted(bad))} failed"
+        # A newer push cancels the checks of an older one: that is no failure, and what failed comes first.
+        ended = [(word, [name.replace("_", "-") for name in sorted(bad) if results[name] == result])
+                 for result, word in (("failure", "failed"), ("cancelled", "cancelled"))]  # fmt: skip
+        title = f"{platform}: " + ", ".join(f"{', '.join(names)} {word}" for word, names in ended if names)
     elif done:
         title = f"{platform}: deployed to {', '.join(sorted(done))}"
     else:
