@@ -8,13 +8,17 @@ import json
 import sqlite3
 import stat
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
 
 from tenfold.audit.trail import Trail
+from tenfold.deploy.backup import files
+from tenfold.deploy.backup.create import Creation
 from tenfold.deploy.backup.prune import prune
 from tenfold.deploy.backup.shelf import Shelf, last_verified_age_s, reading
 from tenfold.errors import BackupError
@@ -220,6 +224,49 @@ def test_files_and_links_come_back_and_the_file_of_the_platform_stays(on_files: 
     assert on_files.site.file.read_text().endswith("# mine\n")
 
 
+@pytest.mark.parametrize("named", [".", "var", "var/shard_0.db"])
+def test_shards_among_the_files_come_back_as_shards_alone(on_files: Vault, named: str) -> None:
+    # A copy of a database that is written to is no database; put over a restored one it would destroy that.
+    vault = on_files
+    vault.site.file.write_text(vault.site.file.read_text() + f'files = ["{named}"]\n')
+    (vault.site.root / "var/uploads").mkdir(exist_ok=True)
+    (vault.site.root / "var/uploads/a").write_text("a")
+    (vault.site.root / "var/uploads").chmod(0o775)
+    vault.create()
+    kept, rows = vault.create(), vault.rows()
+    assert kept.manifest is not None
+    assert kept.manifest.files == (named != "var/shard_0.db")
+    for shard in vault.site.shards:
+        vault.site.look(shard, "DELETE FROM users")
+    (vault.site.root / "var/uploads/a").unlink()
+    trail = (vault.site.root / "var/audit.jsonl").read_text()
+    vault.restore(kept)
+    assert vault.rows() == rows
+    assert (vault.site.root / "var/audit.jsonl").read_text().startswith(trail)
+    assert (vault.site.root / "var/uploads/a").exists() is (named != "var/shard_0.db")
+    assert stat.S_IMODE((vault.site.root / "var/uploads").stat().st_mode) == 0o775
+
+
+def test_a_file_that_goes_while_its_directory_is_read_is_no_fault(
+    on_files: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    on_files.site.file.write_text(on_files.site.file.read_text() + 'files = ["uploads"]\n')
+    uploads = on_files.site.root / "uploads"
+    uploads.mkdir()
+    for name in "abc":
+        (uploads / name).write_text(name)
+    plain = files._add
+
+    def add(tar: Any, path: Path, name: str) -> bool:
+        (uploads / "b").unlink(missing_ok=True)
+        return plain(tar, path, name)
+
+    monkeypatch.setattr(files, "_add", add)
+    kept = on_files.create()
+    assert kept.manifest is not None and kept.manifest.files == 2
+    on_files.verify(kept)
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "missing"])
 def test_files_that_are_missing_or_outside_are_refused_by_name(on_files: Vault, name: str) -> None:
     on_files.site.file.write_text(on_files.site.file.read_text() + f'files = ["{name}"]\n')
@@ -239,6 +286,19 @@ def test_the_age_of_the_last_verified_backup_is_that_of_its_data(on_files: Vault
     said = first.path / "verified.json"
     said.write_text(said.read_text().replace(first.manifest.digest, "0" * 64))
     assert last_verified_age_s(on_files.topology, 0.0) is None
+
+
+def test_a_backup_that_a_wrong_clock_dated_in_the_future_is_never_young(on_files: Vault) -> None:
+    on_files.site.file.write_text(on_files.site.file.read_text() + "keep_days = 0\nkeep_weeks = 0\nkeep_months = 0\n")
+    later = Creation(on_files.topology, lambda event: None, now=lambda: time.time() + 86_400.0).run()
+    on_files.verify(later)
+    assert last_verified_age_s(on_files.topology, time.time()) is None
+    first, second = on_files.create(), on_files.create()
+    on_files.verify(first)
+    age_s = last_verified_age_s(on_files.topology, time.time())
+    assert age_s is not None and age_s < 3600
+    assert prune(on_files.topology).removed == []
+    assert {one.id for one in Shelf(on_files.topology).backups()} == {later.id, first.id, second.id}
 
 
 def test_prune_keeps_what_the_file_says_and_what_somebody_reads(on_files: Vault) -> None:

@@ -23,7 +23,7 @@ import pytest
 from tenfold.deploy.backup.create import Creation
 from tenfold.deploy.backup.envelope import opened, read_identity, seal, write_identity
 from tenfold.deploy.backup.manifest import NAME, Table
-from tenfold.deploy.backup.shelf import Kept, Shelf
+from tenfold.deploy.backup.shelf import Kept, Shelf, last_verified_age_s
 from tenfold.deploy.backup.verify import verify
 from tenfold.errors import BackupError, NodeError, TenfoldError
 from tests.deploy.backup.conftest import Key, Vault
@@ -82,6 +82,36 @@ def test_a_part_that_is_cut_off_or_gone_fails_verification(on_files: Vault, kept
             on_files.verify(kept)
     path.unlink()
     with pytest.raises(BackupError, match="cannot be read"):
+        on_files.verify(kept)
+
+
+def test_what_was_good_once_and_is_damaged_now_counts_no_more(on_files: Vault, kept: Kept, tmp_path: Path) -> None:
+    write_identity(tmp_path / "other", "another")
+    with pytest.raises(BackupError, match="the key does not fit"):
+        verify(on_files.topology, kept.id, read_identity(tmp_path / "other"))
+    assert last_verified_age_s(on_files.topology, time.time()) is not None, "of a wrong key it knows nothing"
+    path = kept.path / "shard_1.sql.gz.age"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BackupError, match="is damaged"):
+        on_files.verify(kept)
+    assert last_verified_age_s(on_files.topology, time.time()) is None
+
+
+def test_a_manifest_whose_shards_are_paths_is_damaged(on_files: Vault, kept: Kept) -> None:
+    assert kept.manifest is not None
+    shards, parts = kept.manifest.shards, kept.manifest.parts
+    for evil in ("../../evil", "/tmp/evil", "", "a\0b"):
+        lie = replace(
+            kept.manifest,
+            shards=shards | {evil: shards["shard_1"]},
+            parts=parts | {f"{evil}.sql.gz.age": parts["shard_1.sql.gz.age"]},
+        )
+        (kept.path / NAME).write_bytes(lie.text())
+        with pytest.raises(BackupError, match="is damaged"):
+            on_files.verify(kept)
+    lie = replace(kept.manifest, parts=parts | {"../x": parts["shard_1.sql.gz.age"]})
+    (kept.path / NAME).write_bytes(lie.text())
+    with pytest.raises(BackupError, match="is damaged"):
         on_files.verify(kept)
 
 

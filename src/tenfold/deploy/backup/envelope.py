@@ -15,6 +15,7 @@ from typing import Any
 
 import pyrage
 
+from tenfold.deploy.backup.frames import Damaged
 from tenfold.deploy.backup.manifest import Part
 from tenfold.errors import BackupError
 
@@ -210,24 +211,24 @@ def _decrypt(path: Path, identity: pyrage.x25519.Identity, pipe: Pipe) -> None:
 
 
 def check(path: Path, part: Part) -> None:
-    """Compare a file with what the manifest says of it, byte for byte. Raises BackupError."""
+    """Compare a file with what the manifest says of it, byte for byte. Raises Damaged."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             same = size == part.size and hashlib.file_digest(file, "sha256").hexdigest() == part.sha256
     except OSError as error:
-        raise BackupError(f"{path} cannot be read: {error.strerror}", hint=_OTHER) from None
+        raise Damaged(f"{path} cannot be read: {error.strerror}", hint=_OTHER) from None
     if not same:
         said = f"it has {size:,} bytes, not {part.size:,}" if size != part.size else "its bytes have changed"
-        raise BackupError(f"{path} is damaged: {said}", hint=_OTHER)
+        raise Damaged(f"{path} is damaged: {said}", hint=_OTHER)
 
 
 _OTHER = "restore from another backup: `tenfold backup list`"
 
 
-def damaged(path: Path) -> BackupError:
+def damaged(path: Path) -> Damaged:
     """The error for a part that cannot be read to its end."""
-    return BackupError(f"{path} is damaged: it cannot be decrypted to its end", hint=_OTHER)
+    return Damaged(f"{path} is damaged: it cannot be decrypted to its end", hint=_OTHER)
 
 
 def no_room(path: Path, error: OSError) -> BackupError:

@@ -18,6 +18,10 @@ LONGEST = 1 << 30
 _HEADER = 1 << 16
 
 
+class Damaged(BackupError):
+    """A backup is not what it was when it was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One statement.
@@ -57,26 +61,26 @@ class Source(Protocol):
 
 
 def frames(source: Source) -> Iterator[Frame]:
-    """The frames of a part. Raises BackupError for what was not written so, or is cut off."""
+    """The frames of a part. Raises Damaged for what was not written so, or is cut off."""
     last = ""
     while line := source.readline(_HEADER):
         if not line.startswith(_MARK):
             continue  # for other readers: DELIMITER, settings of their session
         if last == "end":
-            raise BackupError("a part goes on after its end")
+            raise Damaged("a part goes on after its end")
         try:
             said = json.loads(line[len(_MARK) :])
             kind, name, rows, start, size = (said[word] for word in ("kind", "name", "rows", "start", "bytes"))
             if not 0 <= size <= LONGEST:
                 raise ValueError(size)
         except (ValueError, KeyError, TypeError):
-            raise BackupError("a part holds a frame that cannot be read") from None
+            raise Damaged("a part holds a frame that cannot be read") from None
         if kind in ("key", "end"):
             source.read(len(b"-- "))
         sql = source.read(size)
         if len(sql) != size or source.readline(_HEADER) not in (b"\n", b";\n", b";;\n"):
-            raise BackupError("a part is cut off")
+            raise Damaged("a part is cut off")
         last = kind
         yield Frame(kind, name, sql, rows, start)
     if last != "end":
-        raise BackupError("a part is cut off")
+        raise Damaged("a part is cut off")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tenfold.errors import BackupError
 
 FORMAT = 1
+_SHARD = re.compile(r"[A-Za-z0-9_-]+")
 NAME = "manifest.json"
 
 
@@ -124,6 +126,9 @@ def manifest_of(content: bytes, where: str) -> Manifest:
         }
         raw["parts"] = {name: Part(**one) for name, one in raw["parts"].items()}
         found = Manifest(**raw)
+        # They become names of files.
+        whole = whole and all(_SHARD.fullmatch(shard) for shard in found.shards)
+        whole = whole and found.parts.keys() - {FILES_PART} == {shard + SQL_SUFFIX for shard in found.shards}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole, found = False, None
     if not whole or found is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tenfold.deploy.backup.create import trail
 from tenfold.deploy.backup.retention import kept
-from tenfold.deploy.backup.shelf import Shelf, held
+from tenfold.deploy.backup.shelf import SKEW_S, Shelf, held
 from tenfold.topology.model import Topology
 
 
@@ -21,12 +23,18 @@ class Pruned:
     freed_bytes: int = 0
 
 
-def prune(topology: Topology, *, dry_run: bool = False) -> Pruned:
-    """Keep what [backup] says, the newest and the last verified; remove the rest. dry_run: only tell."""
+def prune(topology: Topology, *, dry_run: bool = False, now: Callable[[], float] = time.time) -> Pruned:
+    """Keep what [backup] says, the newest and the last verified; remove the rest. dry_run: only tell.
+
+    What a wrong clock dated in the future stays, and stands for no other.
+    """
     shelf, rules = Shelf(topology), topology.backup
     with shelf.alone():
         backups = shelf.backups()
-        found = Pruned(kept(held(backups), rules.keep_days, rules.keep_weeks, rules.keep_months))
+        late_s = now() + SKEW_S
+        past = [one for one in held(backups) if one.made_s <= late_s]
+        found = Pruned(kept(past, rules.keep_days, rules.keep_weeks, rules.keep_months))
+        found.kept |= {one.id: ["in the future"] for one in held(backups) if one.made_s > late_s}
         found.damaged = [one.id for one in backups if one.manifest is None]
         for one in backups:
             if one.manifest is None or one.id in found.kept:

@@ -13,7 +13,7 @@ import pyrage
 
 from tenfold.deploy.backup.dump import Dump
 from tenfold.deploy.backup.envelope import opened
-from tenfold.deploy.backup.frames import Frame, frames
+from tenfold.deploy.backup.frames import Damaged, Frame, frames
 from tenfold.deploy.backup.manifest import SQL_SUFFIX, ShardPart
 from tenfold.deploy.backup.objects import read_objects
 from tenfold.deploy.backup.shelf import Kept
@@ -167,7 +167,7 @@ def replay(
         taker.end()
     for name, table in part.tables.items():
         if rows[name] != table.rows:
-            raise BackupError(f"{path}: {name} has {rows[name]:,} rows, not {table.rows:,}", hint=OTHER)
+            raise Damaged(f"{path}: {name} has {rows[name]:,} rows, not {table.rows:,}", hint=OTHER)
     return key
 
 
@@ -185,7 +185,7 @@ def compare(shards: Shards, shard: str, part: ShardPart, key: bytes, progress: C
         shards.rows(shard, "PRAGMA ignore_check_constraints = ON")  # rows may be older than a constraint
         said = shards.rows(shard, "PRAGMA integrity_check")
         if [tuple(row) for row in said] != [("ok",)]:
-            raise BackupError(f"{shard} is not whole once restored: {said[0][0]}", hint=OTHER)
+            raise Damaged(f"{shard} is not whole once restored: {said[0][0]}", hint=OTHER)
     _compare_schema(shard, part, objects.signed(key), _version(shards, shard))
     for name in sorted(part.tables.keys() | found.keys()):
         was, now = part.tables.get(name), found.get(name)
@@ -195,7 +195,7 @@ def compare(shards: Shards, shard: str, part: ShardPart, key: bytes, progress: C
                 if was is None or now is None or was.rows != now.rows
                 else "its rows are not those that were read"
             )
-            raise BackupError(f"{shard}: {name} is not restored as it was: {what}", hint=OTHER)
+            raise Damaged(f"{shard}: {name} is not restored as it was: {what}", hint=OTHER)
 
 
 def _version(shards: Shards, shard: str) -> str:
@@ -212,6 +212,6 @@ def _compare_schema(shard: str, part: ShardPart, now: dict[str, str], server: st
     for name in sorted(part.schema.keys() | now.keys() if part.schema else ()):
         if name not in now or name not in part.schema:
             why = "it is missing" if name in part.schema else "it was not there"
-            raise BackupError(f"{shard}: the {name} is not restored as it was: {why}", hint=OTHER)
+            raise Damaged(f"{shard}: the {name} is not restored as it was: {why}", hint=OTHER)
         if texts and now[name] != part.schema[name]:
-            raise BackupError(f"{shard}: the {name} is not restored as it was", hint=OTHER)
+            raise Damaged(f"{shard}: the {name} is not restored as it was", hint=OTHER)

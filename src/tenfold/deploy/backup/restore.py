@@ -13,7 +13,7 @@ import pyrage
 from tenfold.deploy.backup import targets
 from tenfold.deploy.backup.create import trail
 from tenfold.deploy.backup.envelope import opened
-from tenfold.deploy.backup.files import walk
+from tenfold.deploy.backup.files import own_files, walk
 from tenfold.deploy.backup.manifest import FILES_PART
 from tenfold.deploy.backup.replay import compare, replay
 from tenfold.deploy.backup.shelf import Kept, Shelf, Telling, reading, sync, write_through
@@ -174,7 +174,8 @@ class Restoring:
 
     def _bring_files(self) -> int:
         with opened(self.kept.path / FILES_PART, self._identity) as stream:
-            return walk(stream, Path(self.target.root), config=self._config)
+            own = own_files(self.target) - ({Path(self.target.file).resolve()} if self._config else set())
+            return walk(stream, Path(self.target.root), config=self._config, own=own)
 
 
 def _read(kept: Kept, shard: str, identity: pyrage.x25519.Identity, counter: Counter) -> None:

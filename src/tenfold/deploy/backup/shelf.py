@@ -22,6 +22,8 @@ from tenfold.topology.model import Topology
 
 PARTIAL, VERIFIED = ".partial", "verified.json"
 _SMALL = 1 << 26
+SKEW_S = 300.0
+"""How far the clocks of machines that share the directory may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,12 @@ def note_verified(one: Kept, at_s: float, who: str, how: str) -> None:
     sync(one.path)
 
 
+def forget_verified(one: Kept) -> None:
+    """What was good once is not any more."""
+    with suppress(OSError):
+        (one.path / VERIFIED).unlink(missing_ok=True)
+
+
 def held(backups: list[Kept]) -> list[Held]:
     """As retention sees them; damaged ones are none."""
     return [Held(one.id, one.manifest.made_s, one.verified is not None) for one in backups if one.manifest]
@@ -190,9 +198,11 @@ def held(backups: list[Kept]) -> list[Held]:
 def last_verified_age_s(topology: Topology, now_s: float) -> float | None:
     """How old the newest verified backup of this platform and environment is; None: there is none.
 
-    Its age is that of its data, not of its verification.
+    Its age is that of its data, not of its verification. What is dated in the future, by a clock that was wrong,
+    would be young for ever, and does not count.
     """
-    found = [one.manifest.made_s for one in Shelf(topology).backups() if one.manifest and one.verified]
+    verified = [one.manifest.made_s for one in Shelf(topology).backups() if one.manifest and one.verified]
+    found = [made_s for made_s in verified if made_s <= now_s + SKEW_S]
     return max(0.0, now_s - max(found)) if found else None
 
 

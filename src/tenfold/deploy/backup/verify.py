@@ -16,10 +16,11 @@ from tenfold.audit.trail import whoami
 from tenfold.deploy.backup.create import trail
 from tenfold.deploy.backup.envelope import check, opened
 from tenfold.deploy.backup.files import walk
+from tenfold.deploy.backup.frames import Damaged
 from tenfold.deploy.backup.manifest import FILES_PART, Manifest
 from tenfold.deploy.backup.replay import MysqlTaker, SqliteTaker, compare, replay
 from tenfold.deploy.backup.scratch import scratch
-from tenfold.deploy.backup.shelf import Kept, Shelf, Telling, note_verified, reading
+from tenfold.deploy.backup.shelf import Kept, Shelf, Telling, forget_verified, note_verified, reading
 from tenfold.errors import BackupError, TenfoldError
 from tenfold.sharding.engine.sqlite import sqlite_path
 from tenfold.sharding.moves.connections import Shards
@@ -105,6 +106,8 @@ def verify(
         with reading(kept.path):
             how = _restored(topology, kept, identity, say)
     except TenfoldError as error:
+        if isinstance(error, Damaged):
+            forget_verified(kept)
         trail(topology).write("backup verify", ok=False, backup=kept.id, why=str(error))
         raise
     manifest = kept.manifest
@@ -136,5 +139,5 @@ def _restored(topology: Topology, kept: Kept, identity: pyrage.x25519.Identity, 
     with opened(kept.path / FILES_PART, identity) as stream:
         files = walk(stream, None)
     if files != manifest.files:
-        raise BackupError(f"{kept.id} holds {files:,} files, not {manifest.files:,}", hint="make another backup")
+        raise Damaged(f"{kept.id} holds {files:,} files, not {manifest.files:,}", hint="make another backup")
     return how
