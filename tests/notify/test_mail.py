@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +115,23 @@ def test_a_mail_that_is_refused_is_said_by_its_codes_alone(ca: Ca) -> None:
         second = refusal(lambda: channel.send(notice()))
     assert first.reason == "localhost refused the mail: 554 5.7.1" and first.permanent
     assert second.reason == "localhost refused the mail: 451 4.3.0" and not second.permanent
+
+
+@pytest.mark.parametrize("said", [b"554 not from your address\r\n", b"220 " + b"x" * 9000 + b"\r\n"])
+def test_a_server_that_refuses_to_talk_has_not_refused_the_mail_for_ever(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+
+        def answer() -> None:
+            line = there.accept()[0]
+            line.sendall(said)
+            line.recv(100)
+            line.close()
+
+        server = threading.Thread(target=answer)
+        server.start()
+        error = refusal(lambda: email(there.getsockname()[1]).send(notice()))
+        server.join()
+    assert error.reason.startswith("localhost refuses to talk to us: 5") and error.answered and not error.permanent
 
 
 def test_what_speaks_no_smtp_is_said_so(ca: Ca) -> None:

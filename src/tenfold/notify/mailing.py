@@ -37,7 +37,11 @@ def hand_over(
         try:
             if context is not None and email.security is Security.TLS:
                 line = secured(line, email.server, context, deadline)
-            _converse(_Talk(line, email.server, deadline), mail, email, to, context, deadline)
+            talk = _greeted(line, email, context, deadline)
+            try:
+                _hand_in(talk, mail, email, to)
+            finally:
+                talk.close()
         except smtplib.SMTPResponseException as refused:
             raise _refusal(email.server, refused.smtp_code, refused.smtp_error) from None
         except (OSError, smtplib.SMTPException, ValueError):
@@ -67,39 +71,44 @@ class _Talk(smtplib.SMTP):
         return self._line
 
 
-def _converse(
-    talk: smtplib.SMTP,
-    mail: bytes,
-    email: Email,
-    to: Sequence[str],
-    context: ssl.SSLContext | None,
-    deadline: Deadline,
-) -> None:
+def _greeted(line: socket.socket, email: Email, context: ssl.SSLContext | None, deadline: Deadline) -> smtplib.SMTP:
+    """A conversation in which a mail may be handed in. What is refused until then says nothing of the mail."""
+    talk: smtplib.SMTP | None = None
     try:
+        talk = _Talk(line, email.server, deadline)
         talk.ehlo_or_helo_if_needed()
         if context is not None and email.security is Security.STARTTLS:
             _start_tls(talk, email.server, context, deadline)
         if email.user is not None and email.password is not None:
             _log_in(talk, email)
-        code, words = talk.mail(email.sender)
+    except BaseException as error:
+        if talk is not None:
+            talk.close()
+        if isinstance(error, smtplib.SMTPResponseException):
+            why = f"{email.server} refuses to talk to us: {error.smtp_code}"
+            raise Unreached(why, "see its log; it may refuse this machine's address", answered=True) from None
+        raise
+    return talk
+
+
+def _hand_in(talk: smtplib.SMTP, mail: bytes, email: Email, to: Sequence[str]) -> None:
+    code, words = talk.mail(email.sender)
+    if code != 250:
+        raise smtplib.SMTPResponseException(code, words)
+    answers = {recipient: talk.rcpt(recipient) for recipient in to}
+    refused = {recipient: answer for recipient, answer in answers.items() if answer[0] not in (250, 251)}
+    if len(refused) < len(to):
+        code, words = talk.data(mail)
         if code != 250:
             raise smtplib.SMTPResponseException(code, words)
-        answers = {recipient: talk.rcpt(recipient) for recipient in to}
-        refused = {recipient: answer for recipient, answer in answers.items() if answer[0] not in (250, 251)}
-        if len(refused) < len(to):
-            code, words = talk.data(mail)
-            if code != 250:
-                raise smtplib.SMTPResponseException(code, words)
-        if refused:
-            code, words = min(refused.values(), key=lambda answer: answer[0])  # 4xx first: it may take them yet
-            left = tuple(refused) if len(refused) < len(to) else ()
-            some = f"{len(refused)} of {len(to)} recipients: " if len(to) > 1 else ""
-            raise _refusal(email.server, code, words, some, left)
-        # It has the mail; how the conversation ends changes nothing.
-        with suppress(smtplib.SMTPException, OSError):
-            talk.quit()
-    finally:
-        talk.close()
+    if refused:
+        code, words = min(refused.values(), key=lambda answer: answer[0])  # 4xx first: it may take them yet
+        left = tuple(refused) if len(refused) < len(to) else ()
+        some = f"{len(refused)} of {len(to)} recipients: " if len(to) > 1 else ""
+        raise _refusal(email.server, code, words, some, left)
+    # It has the mail; how the conversation ends changes nothing.
+    with suppress(smtplib.SMTPException, OSError):
+        talk.quit()
 
 
 def _start_tls(talk: smtplib.SMTP, server: str, context: ssl.SSLContext, deadline: Deadline) -> None:
