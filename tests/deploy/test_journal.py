@@ -18,6 +18,7 @@ from tenfold.deploy.lock import Heartbeat, take
 from tenfold.deploy.order import Kind, Mark, Order, State
 from tenfold.errors import DeployError
 from tenfold.topology.model import Topology
+from tests.deploy.places import place
 from tests.support import wait_for
 
 ORDER = Order(Kind.DEPLOY, "20261123T170000-abc", "abc", "main", {"backend_0": None, "backend_1": "r0"})
@@ -162,9 +163,22 @@ def test_a_holder_that_could_not_beat_for_long_goes_on_only_where_nobody_took_th
     assert journal.take(journal.holder(), "bob", 30.0)
     beat.check()  # that beat was a moment ago
     now_s = 62.0
-    with pytest.raises(Replaced):
+    with pytest.raises(Replaced, match="another process has taken this deploy over: this one was silent"):
         beat.check()
     own.close()
+
+
+def test_a_holder_whose_catalog_is_away_says_that_and_who_goes_on(tmp_path: Path) -> None:
+    shop = place(tmp_path)
+    journal, now_s = Journal(shop).open(), 0.0
+    beat = Heartbeat(journal, take(journal, "ann", 30.0), 30.0, lambda: None, clock=lambda: now_s)
+    journal.close()
+    (tmp_path / "var").rename(tmp_path / "away")
+    now_s = 31.0
+    with pytest.raises(Replaced, match="the catalog has not answered for 31 s") as stopped:
+        beat.check()
+    assert "`tenfold rollback --unfinished`" in stopped.value.hint
+    journal.close()
 
 
 def test_a_holder_learns_from_its_heartbeat_that_it_was_replaced(shop: Topology, journal: Journal) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from tenfold.deploy.desk import Desk, desk, stuck
 from tenfold.deploy.fleet import Fleet, Standing
 from tenfold.deploy.journal import Journal, Replaced
+from tenfold.deploy.lock import TAKES_BACK
 from tenfold.deploy.making import Making
 from tenfold.deploy.migrate import Migrating
 from tenfold.deploy.migrations import CONTRACT, File, ordered, statements
@@ -338,7 +339,12 @@ async def _failed(
             await runner.turn(State.REFUSED, why)
         await work.reporter.tell(work.journal, deployed.id)
         return error if isinstance(error, TenfoldError) else DeployError(f"{why}; nothing was changed")
-    left = await work.take_back(deployed, runner, why)
+    try:
+        left = await work.take_back(deployed, runner, why)
+    except Replaced:
+        raise
+    except TenfoldError as stopped:
+        return DeployError(f"{why}\nit could not be taken back yet: {stopped}", hint=TAKES_BACK)
     if left:
         return DeployError(f"{why}\n{stuck(deployed, left)}", hint=stuck(deployed, left).hint)
     release, kind = deployed.order.release, GateError if isinstance(error, GateError) else DeployError

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 
-from tenfold.deploy.journal import Held, Holder, Journal, replaced
+from tenfold.deploy.journal import Held, Holder, Journal, Replaced, replaced
 from tenfold.errors import DeployError, TenfoldError
 
 LONGEST_BEAT_S = 1.0
+TAKES_BACK = (
+    "once the catalog answers, the agent takes the deploy back; without it, `tenfold rollback --unfinished` does"
+)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -110,7 +113,7 @@ class Heartbeat:
         self._journal.close()
 
     def check(self) -> None:
-        """Raises Replaced where the lock is another's, or may be by now."""
+        """Raises Replaced where the lock is another's, or may be by now, as the catalog does not answer."""
         if self._lost or (self._clock() - self._last_s >= self._lock_s and not self._is_ours()):
             raise replaced()
 
@@ -120,8 +123,12 @@ class Heartbeat:
         began_s = self._clock()
         try:
             lives = self._journal.beat(self._held)
-        except TenfoldError:
-            return False
+        except TenfoldError as error:
+            raise Replaced(
+                f"the catalog has not answered for {self._clock() - self._last_s:.0f} s, so that another process may"
+                f" have taken this deploy over: it has stopped where it is ({error})",
+                hint=TAKES_BACK,
+            ) from None
         if lives:
             self._last_s = max(self._last_s, began_s)
         return lives
