@@ -27,7 +27,14 @@ FENCE = "fence"
 COMPARE_S = 0.02
 """How long to drain and compare a set of buckets should take: sets are made larger or smaller by it. The rest of a
 pause is commits, which are as many for one bucket as for all."""
-MOST_BUCKETS = 256
+BURDEN = 100
+"""What there may be to do behind the fence of a set that was compared ahead: see `_burden`. Its time would judge it
+wrongly: that is statements and commits, as many for one bucket as for hundreds, and on servers that are busy sets would
+become smaller and smaller, and the move longer and longer."""
+WAITED = 10
+"""A bucket that somebody was writing to is as much to do as so many rows."""
+FIRST_BUCKETS, MOST_BUCKETS = 4, 256
+"""Of a set: at first, and at most."""
 FEW = 20
 """So many marks may be left when the fence goes up."""
 ATTEMPTS = 30
@@ -41,7 +48,9 @@ class Cutover:
         self.work, self.giver, self.taker, self.tables = work, giver, taker, tables
         self._left = sorted(buckets)
         self._follower = Follower(work, giver, taker, tables, buckets)
-        self._size, self._set_s = 4, 0.0
+        self._size, self._set_s = FIRST_BUCKETS, 0.0
+        self._burden = 0
+        """Of the last set, behind its fence: rows that were carried and compared, and buckets that were waited for."""
         self._on_mysql = work.shards.dialect is MYSQL
         self._brief: Driver | None = None
         self.ahead: Ahead | None = None
@@ -85,9 +94,13 @@ class Cutover:
         )
 
     def _adapt(self, count: int) -> None:
-        wished = int(count * COMPARE_S / max(self._set_s, 0.001))
+        if self.ahead:
+            wished = count * BURDEN // max(self._burden, 1)
+        else:
+            wished = int(count * COMPARE_S / max(self._set_s, 0.001))
         # One slow answer does not make all that follow small, and one quick one does not make them large.
-        self._size = max(1, self._size // 2, min(wished, 2 * self._size, MOST_BUCKETS))
+        most = min((4 if self.ahead else 2) * self._size, MOST_BUCKETS)
+        self._size = max(1, self._size // 2, min(wished, most))
 
     def _prepare(self, some: Sequence[int]) -> None:
         """Leave little to do under the fence."""
@@ -103,7 +116,7 @@ class Cutover:
         began_s = self.work.clock()
         bumped = False
         try:
-            self._fence_all(some)
+            self._burden = WAITED * self._fence_all(some)
             self._refuse_prepared()
             self.work.progress.step("cutover.drain")
             drained_s = self.work.clock()
@@ -129,11 +142,12 @@ class Cutover:
             else:
                 lift(self.work, self.giver, some)
 
-    def _fence_all(self, some: Sequence[int]) -> None:
+    def _fence_all(self, some: Sequence[int]) -> int:
+        """Fence each of them → how many somebody was writing to, as far as that is known."""
         if not self._on_mysql:
             self.work.progress.step("cutover.fence")
             self._fence(some)
-            return
+            return 0
         self.work.progress.step("cutover.fence")
         quiet = self._fence_quiet(some)
         # One transaction a bucket: who holds one and waits for another may deadlock with a writer, who is then undone.
@@ -141,6 +155,7 @@ class Cutover:
             if bucket not in quiet:
                 self.work.progress.step("cutover.fence")
                 self._fence([bucket])
+        return len(some) - len(quiet)
 
     def _fence_quiet(self, some: Sequence[int]) -> frozenset[int]:
         """Fence all that nobody is writing to at this moment, in one transaction that never waits → which they are."""
@@ -207,7 +222,7 @@ class Cutover:
 
     def _drain(self, some: Sequence[int]) -> None:
         try:
-            self._follower.drain(some, lock=locking(self.work))
+            self._burden += self._follower.drain(some, lock=locking(self.work))
         except NodeDown:
             raise
         except NodeError as error:
@@ -217,6 +232,7 @@ class Cutover:
         lock = locking(self.work)
         try:
             if self.ahead:
+                self._burden += self.ahead.doubts(some)
                 work, sides = self.work, (self.giver, self.taker)
                 differing = self.ahead.differing(some, lock) or emptied(
                     work.shards, work.move.id, *sides, self.tables, some

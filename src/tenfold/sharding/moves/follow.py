@@ -8,7 +8,7 @@ from tenfold.errors import ConstraintError, MoveError, StatementError
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves import rows
 from tenfold.sharding.moves.copy import LONGEST, write_keys
-from tenfold.sharding.moves.tables import Moved, dirty_table, listed
+from tenfold.sharding.moves.tables import Moved, dirty_table, one_of
 from tenfold.sharding.moves.work import Work
 from tenfold.sharding.ports import Driver
 
@@ -122,13 +122,15 @@ class Follower:
         if any(row is None for _, _, row in found):
             raise StatementError(f"{self.giver} makes no text that is longer than its max_allowed_packet")
         self._adapt(table, len(marks), sum(len(key) for key in keys) + sum(len(row) for _, _, row in found))
+        noted = ""
         if table.key and found:
             count, text = work.shards.rows(self.giver, rows.keys_of_rows(table, keys, buckets))[0]
             if count:
-                write_keys(work, (self.giver, self.taker), table, text)
+                noted = str(text)
+                write_keys(work, (self.giver,), table, noted)
         work.progress.step("follow.rows")
         here = [(key, row) for key, _, row in found]
-        held = work.again(lambda: self._apply(table, keys, here, buckets))
+        held = work.again(lambda: self._apply(table, keys, here, buckets, noted))
         done = [mark for mark in marks if mark[0] not in held]
         if done:
             work.progress.step("follow.marks")
@@ -141,13 +143,18 @@ class Follower:
         self._sizes[table.number] = max(1, min(wished, 2 * self._sizes.get(table.number, FIRST), BATCH))
 
     def _apply(
-        self, table: Moved, keys: Sequence[str], found: Sequence[tuple[str, str]], buckets: Collection[int]
+        self, table: Moved, keys: Sequence[str], found: Sequence[tuple[str, str]], buckets: Collection[int], noted: str
     ) -> set[str]:
-        """Put the rows that were found in the place of those with these keys → keys whose place others hold."""
+        """Put the rows that were found in the place of those with these keys → keys whose place others hold.
+
+        noted  their shard keys, as `write_keys` takes them
+        """
         held = set()
         there = [key for key, _ in found]
         gone = sorted(set(keys).difference(there))
         with self.work.shards.transaction(self.taker) as driver:
+            if noted:
+                driver.execute(rows.insert_keys(self.work.move.id, table, noted), ())
             if gone:
                 driver.execute(rows.delete_rows(table, gone, buckets), ())
             if there:
@@ -177,7 +184,7 @@ class Follower:
 
 
 def _count(move: int, table: Moved, buckets: Collection[int]) -> str:
-    return f"SELECT COUNT(*) FROM {dirty_table(move, table)} WHERE tf_bucket IN ({listed(table.of(buckets))})"
+    return f"SELECT COUNT(*) FROM {dirty_table(move, table)} WHERE {one_of('tf_bucket', table.of(buckets))}"
 
 
 def locking(work: Work) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.moves.codec import after, among, digest, joined, key_literals, key_text, row_text, until
-from tenfold.sharding.moves.tables import Moved, dirty_table, keys_table, listed
+from tenfold.sharding.moves.tables import Moved, dirty_table, keys_table, listed, one_of
 
 NEAR = 65_536
 """A text that lacks no more bytes than these to the longest that a server makes may have been cut off."""
@@ -76,9 +76,12 @@ def read_marks(
     move: int, table: Moved, buckets: Collection[int], count: int, lock: str = "", *, skip: int = 0
 ) -> str:  # fmt: skip
     """SELECT of at most `count` marks after the first `skip`: (primary key as literals, bucket, version)."""
+    chosen = table.of(buckets)
+    # With a lock each by itself: a range locks what comes after its end, which others may hold.
+    wanted = f"tf_bucket IN ({listed(chosen)})" if lock else one_of("tf_bucket", chosen)
     return (
         f"SELECT {key_text(table, table.shape.primary_key)}, tf_bucket, tf_version FROM {dirty_table(move, table)}"
-        f" WHERE tf_bucket IN ({listed(table.of(buckets))}) LIMIT {count} OFFSET {skip}{lock}"
+        f" WHERE {wanted} LIMIT {count} OFFSET {skip}{lock}"
     )
 
 

@@ -76,11 +76,7 @@ class Moved:
         """A condition: the row is of one of `buckets`."""
         if self.pinned is not None:
             return "1 = 1" if self.pinned in buckets else "1 = 0"
-        chosen = self.of(buckets)
-        if self.dialect is MYSQL and len(chosen) > 1 and chosen[-1] - chosen[0] == len(chosen) - 1:
-            # One run, as of whole shards: a list of thousands of numbers is slow to read and to look through.
-            return f"{self.bucket(row)} BETWEEN {chosen[0]:d} AND {chosen[-1]:d}"
-        return f"{self.bucket(row)} IN ({listed(chosen)})"
+        return one_of(self.bucket(row), self.of(buckets))
 
 
 def dirty_table(move: int, table: Moved) -> str:
@@ -112,6 +108,14 @@ def ours(trigger: str) -> tuple[int, int, str] | None:
 def listed(numbers: Iterable[int]) -> str:
     """For IN (…); of none, NULL, which nothing is in."""
     return ",".join(map(str, numbers)) or "NULL"
+
+
+def one_of(expression: str, numbers: Sequence[int]) -> str:
+    """A condition: the expression is one of some numbers, which are sorted; of none, never."""
+    if len(numbers) > 1 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        # One run, as of whole shards: a list of thousands of numbers is slow to read and to look through.
+        return f"{expression} BETWEEN {numbers[0]:d} AND {numbers[-1]:d}"
+    return f"{expression} IN ({listed(numbers)})"
 
 
 def table_names(layout: Layout, numbers: dict[str, int], legs: Sequence[Leg]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -15,6 +16,7 @@ from tenfold.sharding.moves.ahead import Ahead, worthwhile
 from tenfold.sharding.moves.cutover import Cutover
 from tenfold.sharding.moves.follow import Follower
 from tenfold.sharding.moves.mover import Mover
+from tenfold.sharding.moves.progress import Silence
 from tenfold.sharding.moves.record import Leg
 from tenfold.sharding.moves.verify import SIDE
 from tenfold.sharding.moves.work import Limits, Work
@@ -237,6 +239,24 @@ def test_a_copy_that_was_spoilt_is_mended_before_its_buckets_are_given_away(
     assert place.rows() == before
     place.mover().finish()
     assert place.rows() == before and not place.left_behind()
+
+
+def test_on_slow_servers_as_many_buckets_are_given_away_at_once(place: Place, users: list[int]) -> None:
+    seconds = itertools.count()
+
+    class Told(Silence):
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def say(self, event: dict[str, Any]) -> None:
+            if event["event"] == "cut over":
+                self.sizes.append(event["buckets"])
+
+    told = Told()
+    place.mover().begin([place.leg(count=30)])
+    place.mover(told, clock=lambda: float(next(seconds))).run()
+    assert told.sizes == [4, 16, 10]
+    place.mover().undo()
 
 
 def test_a_few_of_many_buckets_are_found_by_their_keys_sooner(place: Place) -> None:
