@@ -190,10 +190,10 @@ def copy_table(work: Work, leg: Leg, table: Moved, throttle: Throttle, progress:
 
 def _copy_keys(work: Work, leg: Leg, table: Moved, ended: Callable[[], bool]) -> None:
     """Note the shard keys of the leg's buckets on both ends; those of rows written later, the triggers add."""
-    position = ""
+    position, size = "", KEYS
     source = work.shards.at(leg.source, KEYING) if table.key else None
     while source is not None and not ended():
-        for sql in rows.key_boundary(table, position, KEYS):
+        for sql in rows.key_boundary(table, position, size):
             found = source.execute(sql, ()).rows
             if found:
                 break
@@ -201,8 +201,15 @@ def _copy_keys(work: Work, leg: Leg, table: Moved, ended: Callable[[], bool]) ->
             return
         end = str(found[0][0])
         count, text = source.execute(rows.read_keys(table, position, end, leg.buckets), ()).rows[0]
-        if count:
-            write_keys(work, (leg.source, leg.target), table, text, KEYING)
+        try:
+            if count:
+                write_keys(work, (leg.source, leg.target), table, text, KEYING)
+        except StatementError:
+            # Keys may be long: a text of so many was too long to be made whole, or to be sent.
+            if size == 1:
+                raise
+            size //= 2
+            continue
         position = end
 
 

@@ -7,9 +7,12 @@ from contextlib import closing
 import pytest
 
 from tenfold.errors import MoveError
+from tenfold.sharding.engine import mysql
 from tenfold.sharding.engine.router import opener
+from tenfold.sharding.moves.mover import Limits
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.record import Leg
+from tests.mariadb import Server
 from tests.sharding.moves.mover.places import POSTS, Kill, Killed, Place
 
 
@@ -250,3 +253,25 @@ def test_a_server_that_was_started_again_has_no_connections_left_to_end(place: P
         place.mover().run()
         cursor.execute("SELECT 1")
         assert list(cursor.fetchall()) == [(1,)]
+
+
+def test_servers_that_take_short_statements_alone_get_no_others(
+    place: Place, three_servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place.site.engine == "sqlite":
+        pytest.skip("there a statement may have a gigabyte")
+    monkeypatch.setattr(mysql, "LONGEST_UNASKED", 1000)  # no server that is in use takes less than that
+    leg = place.leg(count=60)
+    place.fill(leg.source, leg.buckets, 1200)
+    before = place.rows()
+    largest = {server: server.sql("SELECT @@GLOBAL.max_allowed_packet")[0][0] for server in three_servers}
+    try:
+        for server in three_servers:
+            server.sql("SET GLOBAL max_allowed_packet = 8192")
+        place.mover().begin([leg])
+        place.mover(limits=Limits(grace_s=0.0, ahead=2.0)).run()
+        place.mover().finish()
+    finally:
+        for server, size in largest.items():
+            server.sql(f"SET GLOBAL max_allowed_packet = {size}")
+    assert place.rows() == before and not place.left_behind()
