@@ -149,10 +149,12 @@ def test_lock_files_below_the_root_count_and_samples_of_tests_do_not() -> None:
         ("setup.cfg", "[options]\ninstall_requires =\n  redis\n", "setup.cfg: install_requires"),
         ("pyproject.toml", '[tool.poetry.dependencies]\npython = "^3.12"\nredis = "*"\n', "pyproject.toml: redis"),
         ("pyproject.toml", '[project]\ndependencies = ["redis"]\n', "pyproject.toml: redis"),
+        ("package.json", '{"workspaces": ["packages/*"]}', "package.json: what the workspaces ask for"),
+        ("composer.json", '{"require": {"php": "8"}, "require-dev": {"a/b": "1"}}', "composer.json: a/b"),
         ("requirements.lock", "redis\n", "requirements.lock: redis"),
     ],
 )
-def test_what_python_asks_for_and_pins_nowhere_is_said_to_be_loose(name: str, text: str, loose: str) -> None:
+def test_what_is_asked_for_and_pinned_nowhere_is_said_to_be_loose(name: str, text: str, loose: str) -> None:
     assert inventory(Repository((name,), {name: text})).loose == (loose,)
 
 

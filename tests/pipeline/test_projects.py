@@ -10,7 +10,9 @@ import pytest
 
 from tenfold.cli import ci_place, ci_test
 from tenfold.cli.ci_job import Job
+from tenfold.cli.ci_project import prepare
 from tenfold.cli.options import Invocation
+from tenfold.errors import PlatformError
 from tenfold.pipeline.repository import Repository
 from tenfold.pipeline.tools import node_manager, quality
 from tests.pipeline.support import ci
@@ -73,6 +75,20 @@ def test_a_node_project_is_set_up_by_the_package_manager_it_has_chosen(
     texts: dict[str, str], manager: tuple[str, str]
 ) -> None:
     assert node_manager(Repository(tuple(texts), texts)) == manager
+
+
+@pytest.mark.parametrize("key", ["autoload", "autoload-dev"])
+def test_composer_is_asked_for_where_php_loads_its_classes_by_it(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENFOLD_CI_TOOLS", str(tmp_path / "tools"))
+    composer = tmp_path / "tools" / "bin" / "composer"
+    composer.parent.mkdir(parents=True)
+    composer.write_text("#!/bin/sh\necho composer was asked >&2; exit 1\n")
+    composer.chmod(0o755)
+    (tmp_path / "composer.json").write_text(f'{{"{key}": {{"psr-4": {{"A": "src/"}}}}}}')
+    with pytest.raises(PlatformError, match="composer was asked"):
+        prepare(job_in(tmp_path).workshop, ci_place.repository(tmp_path))
 
 
 def test_what_a_build_translates_is_not_judged_as_javascript() -> None:

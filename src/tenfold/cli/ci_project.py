@@ -82,7 +82,8 @@ def test_tools(workshop: Workshop) -> None:
 def _node(workshop: Workshop, repository: Repository) -> None:
     name, package = node_manager(repository)
     program = workshop.bring_with_npm(name, package) if package else workshop.find(name)
-    wanted = repository.table("package.json", "dependencies") or repository.table("package.json", "devDependencies")
+    manifest = repository.json("package.json")
+    wanted = any(manifest.get(key) for key in ("dependencies", "devDependencies", "workspaces"))
     if (workshop.base / "node_modules").is_dir():
         workshop.run.say("the project's own node_modules is used as it is")
     elif name != "npm":
@@ -98,9 +99,10 @@ def _node(workshop: Workshop, repository: Repository) -> None:
 
 
 def _php(workshop: Workshop, repository: Repository) -> None:
+    manifest = repository.json("composer.json")
     asked = [*repository.table("composer.json", "require"), *repository.table("composer.json", "require-dev")]
-    # Names without a slash are PHP itself and its extensions.
-    wanted = [name for name in asked if "/" in name]
+    # Names without a slash are PHP itself and its extensions. vendor/autoload.php is composer's work, too.
+    wanted = any("/" in name for name in asked) or not {"autoload", "autoload-dev"}.isdisjoint(manifest)
     if wanted and not (workshop.base / "vendor").is_dir():
         workshop.must([workshop.find("composer"), "install", "--no-interaction", "--no-progress", "--prefer-dist"],
                       "composer install failed")  # fmt: skip

@@ -138,8 +138,10 @@ def _unlocked(repository: Repository) -> Iterator[str]:
         for name in {**repository.table("package.json", "dependencies"),
                      **repository.table("package.json", "devDependencies")}:  # fmt: skip
             yield f"package.json: {name}"
+        if "workspaces" in repository.json("package.json") or repository.has("pnpm-workspace.yaml"):
+            yield "package.json: what the workspaces ask for"
     if not repository.has("composer.lock"):
-        for name in repository.table("composer.json", "require"):
+        for name in (*repository.table("composer.json", "require"), *repository.table("composer.json", "require-dev")):
             if "/" in name:
                 yield f"composer.json: {name}"
 
