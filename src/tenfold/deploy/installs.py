@@ -37,8 +37,9 @@ def asked_for(top: frozenset[str], project: str) -> list[Install]:
         found.append(Install("uv.lock", (sync,), ("uv",)))
     elif "requirements.txt" in top:
         found.append(Install("requirements.txt", (*VENV, (*PIP, "-r", "requirements.txt"))))
-    elif wanted := _of_project(project):
-        found.append(Install("pyproject.toml", (*VENV, (*PIP, *wanted))))
+    elif wanted := _of_project(project, top):
+        because = "pyproject.toml" if "pyproject.toml" in top else "setup.py"
+        found.append(Install(because, (*VENV, (*PIP, *wanted))))
     if "package-lock.json" in top:
         found.append(Install("package-lock.json", (("npm", "ci", "--no-audit", "--no-fund"),), ("node", "npm")))
     if "composer.lock" in top:
@@ -47,13 +48,36 @@ def asked_for(top: frozenset[str], project: str) -> list[Install]:
     return found
 
 
-def _of_project(text: str) -> tuple[str, ...]:
+_NEEDS = (
+    ("package.json", ("package-lock.json",)),
+    ("composer.json", ("composer.lock",)),
+    ("Pipfile", ("requirements.txt", "uv.lock", "pyproject.toml")),
+    ("environment.yml", ("requirements.txt", "uv.lock", "pyproject.toml")),
+    ("Gemfile", ()),
+)
+
+
+def passed_over(top: frozenset[str]) -> str:
+    """What asks for dependencies in a way that nothing here installs, for the person who deploys; "": nothing does."""
+    left = [(name, locks) for name, locks in _NEEDS if name in top and not top & {*locks}]
+    return "; ".join(
+        f"NOT installed: what {name} asks for; "
+        + (f"commit {locks[0]}, or write deploy.install" if locks else "write deploy.install")
+        for name, locks in left
+    )
+
+
+def _of_project(text: str, top: frozenset[str]) -> tuple[str, ...]:
     """What pip is given: the project itself where it can be built, else its dependencies; () for neither."""
     try:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return ()
-    project = table.get("project")
+    project, tool = table.get("project"), table.get("tool")
+    old = bool(top & {"setup.py", "setup.cfg"}) and ("setup.py" in top or "build-system" in table)
+    # Poetry before 2.0 knows no [project]; setuptools before that no pyproject.toml.
+    if old or ("build-system" in table and isinstance(tool, dict) and "poetry" in tool):
+        return (".",)
     if not isinstance(project, dict):
         return ()
     if "build-system" in table:

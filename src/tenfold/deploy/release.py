@@ -12,7 +12,7 @@ from typing import Any
 
 from tenfold.deploy import onrelease
 from tenfold.deploy.fleet import Fleet
-from tenfold.deploy.installs import Install, asked_for
+from tenfold.deploy.installs import Install, asked_for, passed_over
 from tenfold.deploy.order import Order
 from tenfold.deploy.plan import LOCAL, Act, Item
 from tenfold.deploy.source import Source
@@ -159,7 +159,9 @@ class Installing(ReleaseStep):
                     await self._work("clearing", ["rm", "-rf", ".venv"])
                 pythons = await self._pythons()
                 await self._work("installing", [_filled(word, pythons) for word in command])
-        self.told = ", ".join(one.because for one in self._installs()) or "no file asks for anything"
+        left = passed_over(self._source.content.top) if self._settings.install is None else ""
+        said = ", ".join(one.because for one in self._installs()) or ("" if left else "no file asks for anything")
+        self.told = "; ".join(filter(None, (said, left)))
 
     def _installs(self) -> list[Install]:
         if self._settings.install is None:
