@@ -12,6 +12,7 @@ import tenfold
 from tenfold.errors import CatalogError, ConstraintError, FenceError, MoveError, NodeError
 from tenfold.sharding.moves.joining import Joining, joinable
 from tenfold.sharding.moves.progress import Silence
+from tests.mariadb import Server
 from tests.sharding.engine.sites import GROUP, Site
 from tests.sharding.moves.conftest import LEASE, widened
 
@@ -212,3 +213,14 @@ def test_a_shard_that_owns_nothing_may_leave_and_come_back(four: Site) -> None:
     four.write(settings=LEASE)
     join(four)
     assert_joined(four, 4)
+
+
+def test_reference_rows_that_fit_no_statement_together_are_copied_too(
+    on_servers: Site, three_servers: list[Server]
+) -> None:
+    for shard in on_servers.shards:
+        on_servers.look(shard, "ALTER TABLE currencies ADD flag LONGBLOB")
+        on_servers.look(shard, "INSERT INTO currencies SELECT seq, 2, REPEAT('x', 500000) FROM seq_1_to_20")
+    with widened(on_servers, three_servers) as site:
+        join(site)
+        assert site.look("shard_3", "SELECT COUNT(*), SUM(LENGTH(flag)) FROM currencies") == [(22, 20 * 500000)]

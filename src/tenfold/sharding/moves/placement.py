@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenfold.errors import ConstraintError, FenceError, MoveError
+from tenfold.errors import ConstraintError, FenceError, MoveError, StatementError
 from tenfold.sharding.catalog import load
 from tenfold.sharding.keys import BUCKETS
 from tenfold.sharding.layout import Grouped
@@ -131,6 +131,11 @@ def _mend(
             return
         by_owner: dict[str, list[tuple[str, int, str]]] = {}
         for text, bucket, row in rows:
+            if row is None:
+                raise MoveError(
+                    f"the row {text} of {table.shape.name} is longer than {shard} sends it",
+                    hint="raise max_allowed_packet on the servers",
+                )
             by_owner.setdefault(catalog.map.shard_of(int(bucket)), []).append((str(text), int(bucket), str(row)))
         for owner, some in by_owner.items():
             there = _bring(shards, owner, table, some)
@@ -150,12 +155,13 @@ def _bring(shards: Shards, owner: str, table: Moved, rows: Sequence[tuple[str, i
     """Have rows on their owner → the keys of those that are there now, byte for byte."""
     try:
         return _bring_all(shards, owner, table, rows)
-    except ConstraintError:
-        # A value that must be unique is taken there, by a row with another key: find out which.
-        found: set[str] = set()
-        for row in rows if len(rows) > 1 else ():
-            found |= _bring(shards, owner, table, [row])
-        return found
+    except StatementError as error:
+        # A value that must be unique is taken there, by a row with another key: find out which. Or they are too long.
+        if len(rows) == 1:
+            if isinstance(error, ConstraintError):
+                return set()
+            raise
+        return set().union(*(_bring(shards, owner, table, [row]) for row in rows))
 
 
 def _bring_all(shards: Shards, owner: str, table: Moved, rows: Sequence[tuple[str, int, str]]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tenfold.errors import MoveError
@@ -15,7 +16,7 @@ from tenfold.sharding.moves.tables import Moved
 from tenfold.sharding.moves.work import Work
 from tenfold.sharding.schema import read_shape
 
-_ROWS = 500
+_ROWS, _LENGTH = 500, 1_000_000
 _WRITES = {"i": "INSERT", "u": "UPDATE", "d": "DELETE"}
 
 
@@ -36,10 +37,24 @@ def copy_rows(work: Work, table: Moved, source: str, target: str) -> None:
     columns = ", ".join(map(table.quoted, table.stored))
     with work.shards.transaction(target) as driver:
         driver.execute(f"DELETE FROM {table.name}", ())
-        for start in range(0, len(rows), _ROWS):
-            driver.execute(f"INSERT INTO {table.name} ({columns}) VALUES {','.join(rows[start : start + _ROWS])}", ())
+        for some in _in_turn(rows):
+            driver.execute(f"INSERT INTO {table.name} ({columns}) VALUES {','.join(some)}", ())
     work.say("reference", table=table.shape.name, rows=len(rows))
     compare_rows(work.shards, table, [source, target])
+
+
+def _in_turn(rows: list[str]) -> Iterator[list[str]]:
+    """As many rows at a time as make a statement that is not too long."""
+    some: list[str] = []
+    length = 0
+    for row in rows:
+        if some and (len(some) == _ROWS or length + len(row) > _LENGTH):
+            yield some
+            some, length = [], 0
+        some.append(row)
+        length += len(row)
+    if some:
+        yield some
 
 
 def compare_rows(shards: Shards, table: Moved, names: list[str]) -> None:
