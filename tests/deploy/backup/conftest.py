@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyrage
 import pytest
 
 from tenfold.deploy.backup.create import Creation
-from tenfold.deploy.backup.envelope import read_identity, write_identity
+from tenfold.deploy.backup.envelope import Identities, read_identity, write_identity
 from tenfold.deploy.backup.restore import Restored, Restoring
 from tenfold.deploy.backup.shelf import Kept, Shelf
 from tenfold.deploy.backup.verify import Verified, verify
@@ -32,7 +31,7 @@ class Key:
     recipient: str
 
     @property
-    def identity(self) -> pyrage.x25519.Identity:
+    def identity(self) -> Identities:
         return read_identity(self.path)
 
 

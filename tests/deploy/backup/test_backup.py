@@ -153,7 +153,7 @@ def test_a_part_can_be_read_without_tenfold(on_files: Vault, tmp_path: Path) -> 
     kept = on_files.create()
     sealed = io.BytesIO((kept.path / "shard_1.sql.gz.age").read_bytes())
     out = io.BytesIO()
-    pyrage.decrypt_io(sealed, out, [on_files.key.identity])
+    pyrage.decrypt_io(sealed, out, on_files.key.identity)
     text = gzip.decompress(out.getvalue()).decode()
     with closing(sqlite3.connect(tmp_path / "by_hand.db")) as plain:
         plain.executescript(text)
@@ -168,7 +168,7 @@ def test_a_part_of_a_server_can_be_read_by_its_own_client(on_servers: Vault, ser
     kept = on_servers.create()
     out = io.BytesIO()
     pyrage.decrypt_io(
-        io.BytesIO((kept.path / "shard_1.sql.gz.age").read_bytes()), out, [on_servers.key.identity]
+        io.BytesIO((kept.path / "shard_1.sql.gz.age").read_bytes()), out, on_servers.key.identity
     )  # fmt: skip
     servers[0].sql("DROP DATABASE IF EXISTS by_hand", "CREATE DATABASE by_hand CHARACTER SET utf8mb4")
     try:

@@ -127,6 +127,30 @@ def test_a_wrong_key_reads_nothing(on_files: Vault, kept: Kept, tmp_path: Path) 
     assert on_files.rows() == before
 
 
+def test_of_several_keys_in_a_file_each_is_tried(on_files: Vault, kept: Kept, tmp_path: Path) -> None:
+    write_identity(tmp_path / "later", "made when the first was given up")
+    both = tmp_path / "both"
+    both.touch(0o600)
+    both.write_text((tmp_path / "later").read_text() + on_files.key.path.read_text())
+    assert verify(on_files.topology, kept.id, read_identity(both)).id == kept.id
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "-----BEGIN AGE ENCRYPTED FILE-----\n", "AGE-SECRET-KEY-1X\n"])
+def test_a_file_without_a_key_that_can_be_read_is_said_to_be_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").touch(0o600)
+    (tmp_path / "key").write_text(text)
+    with pytest.raises(BackupError, match="holds no private key"):
+        read_identity(tmp_path / "key")
+
+
+def test_the_latest_is_not_an_older_one_because_it_is_damaged(on_files: Vault, kept: Kept) -> None:
+    newest = Creation(on_files.topology, lambda event: None, now=lambda: time.time() + 60.0).run()
+    (newest.path / NAME).write_text("{}")
+    with pytest.raises(BackupError, match=f"{newest.id}.* is damaged"):
+        Shelf(on_files.topology).find("latest")
+    assert Shelf(on_files.topology).find(kept.id).id == kept.id
+
+
 def test_a_key_that_others_may_read_is_refused(on_files: Vault, tmp_path: Path) -> None:
     write_identity(tmp_path / "key", "open")
     (tmp_path / "key").chmod(0o640)

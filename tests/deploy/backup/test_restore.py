@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from tenfold.deploy.backup import targets
 from tenfold.deploy.backup.restore import Restoring
 from tenfold.deploy.backup.shelf import Shelf
 from tenfold.errors import BackupError, CatalogError, NodeError
+from tenfold.sharding.moves.connections import Shards
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.placement import strays
 from tenfold.sharding.moves.progress import Silence
@@ -67,6 +69,48 @@ def test_what_belongs_to_others_is_never_touched(vault: Vault, elsewhere: Site) 
         vault.restore(kept, elsewhere.topology())
     with elsewhere.connect() as db:
         assert db.execute("SELECT COUNT(*) FROM users").scalar() == 0
+
+
+def test_what_is_begun_while_a_backup_is_read_is_not_restored_over(vault: Vault) -> None:
+    kept = vault.create()
+    opened: list[Any] = []
+
+    def say(event: dict[str, Any]) -> None:
+        if event.get("phase") == "decrypt":
+            opened.append(vault.site.connect())
+            opened[0].execute("UPDATE users SET name = 'alive'")
+            wait_for(lambda: vault.site.look("shard_0", "SELECT 1 FROM tf_router"), "it is in the catalog")
+
+    try:
+        with pytest.raises(BackupError, match="use"):
+            Restoring(Shelf(vault.topology).find(kept.id), vault.key.identity, vault.topology, say).run("tiny")
+        assert opened[0].execute("SELECT COUNT(*) FROM users WHERE name = 'alive'").scalar() == 60
+    finally:
+        opened[0].close()
+
+
+def test_two_restores_to_the_same_databases_at_once_are_refused(vault: Vault, elsewhere: Site) -> None:
+    kept = vault.create()
+    with closing(Shards(elsewhere.topology())) as shards, targets.alone(shards):
+        with pytest.raises(BackupError, match="another restore to shard_0 is under way") as told:
+            vault.restore(kept, elsewhere.topology(), meant=None)
+        assert told.value.retryable
+    vault.restore(kept, elsewhere.topology(), meant=None)
+
+
+def test_a_restored_file_is_where_a_link_leads_and_whose_the_old_one_was(on_files: Vault, tmp_path: Path) -> None:
+    path, other = on_files.site.path("shard_1"), tmp_path / "disk/real.db"
+    other.parent.mkdir()
+    path.rename(other)
+    path.symlink_to(other)
+    other.chmod(0o660)
+    kept, rows = on_files.create(), on_files.rows()
+    if os.geteuid() == 0:
+        os.chown(other, 1234, 1235)
+    on_files.restore(kept)
+    assert path.is_symlink() and on_files.rows() == rows
+    assert other.stat().st_mode & 0o777 == 0o660 and not list(other.parent.glob("*restoring*"))
+    assert os.geteuid() != 0 or (other.stat().st_uid, other.stat().st_gid) == (1234, 1235)
 
 
 def test_a_shard_that_is_missing_in_the_file_is_named(vault: Vault, elsewhere: Site) -> None:

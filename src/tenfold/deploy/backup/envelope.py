@@ -24,6 +24,7 @@ LEVEL = 1
 _GZIP = 31
 _PIECE = 1 << 18
 _AHEAD = 16
+Identities = list[pyrage.x25519.Identity]
 WRONG_KEY = "give the identity that belongs to the recipient: `tenfold backup list` names it"
 
 
@@ -154,7 +155,7 @@ def _compress(pipe: Pipe, produce: Callable[[Callable[[bytes], None]], None]) ->
 
 
 @contextmanager
-def opened(path: Path, identity: pyrage.x25519.Identity) -> Iterator[io.BufferedReader]:
+def opened(path: Path, identity: Identities) -> Iterator[io.BufferedReader]:
     """What was sealed, to be read to its end. Raises BackupError, as late as the damage lies."""
     pipe = Pipe()
     reader = threading.Thread(target=_decrypt, args=(path, identity, pipe), name=f"tenfold-{path.name}", daemon=True)
@@ -187,11 +188,11 @@ class _Inflated:
         """Nothing waits."""
 
 
-def _decrypt(path: Path, identity: pyrage.x25519.Identity, pipe: Pipe) -> None:
+def _decrypt(path: Path, identity: Identities, pipe: Pipe) -> None:
     inflated = _Inflated(pipe)
     try:
         with path.open("rb") as file:
-            pyrage.decrypt_io(file, inflated, [identity])
+            pyrage.decrypt_io(file, inflated, identity)
         if not inflated.inflate.eof:
             raise zlib.error("the end is missing")
     except _Gone:
@@ -267,8 +268,11 @@ def write_identity(path: Path, note: str) -> str:
     return public
 
 
-def read_identity(path: Path) -> pyrage.x25519.Identity:
-    """The private key in a file as `age-keygen` and `write_identity` make it. Raises BackupError."""
+def read_identity(path: Path) -> Identities:
+    """The private keys in a file as `age-keygen` and `write_identity` make it; of several each is tried, as age does.
+
+    Raises BackupError.
+    """
     try:
         with path.open("rb") as file:
             mode, text = os.fstat(file.fileno()).st_mode, file.read(_PIECE).decode("utf-8", "replace")
@@ -280,7 +284,13 @@ def read_identity(path: Path) -> pyrage.x25519.Identity:
         raise BackupError(f"others may read {path}, which holds the private key", hint=f"chmod 600 {path}")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     try:
-        (line,) = lines
-        return pyrage.x25519.Identity.from_str(line)
-    except (ValueError, pyrage.IdentityError):
-        raise BackupError(f"{path} holds no private key of age", hint="`tenfold backup keygen` makes one") from None
+        return [pyrage.x25519.Identity.from_str(line) for line in lines] or _none(path)
+    except pyrage.IdentityError:
+        return _none(path)
+
+
+def _none(path: Path) -> Identities:
+    raise BackupError(
+        f"{path} holds no private key of age that can be read as it is",
+        hint="one that is protected by a passphrase: `age -d` it first; `tenfold backup keygen` makes one",
+    )

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-import pyrage
-
 from tenfold.deploy.backup.dump import Dump
-from tenfold.deploy.backup.envelope import opened
+from tenfold.deploy.backup.envelope import Identities, opened
 from tenfold.deploy.backup.frames import Damaged, Frame, frames
 from tenfold.deploy.backup.manifest import SQL_SUFFIX, ShardPart
 from tenfold.deploy.backup.objects import read_objects
@@ -143,9 +141,7 @@ def _no_other_file(action: int, *_: object) -> int:
     return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
 
-def replay(
-    kept: Kept, shard: str, identity: pyrage.x25519.Identity, taker: Taker | None, progress: Callable[[int], None]
-) -> bytes:
+def replay(kept: Kept, shard: str, identity: Identities, taker: Taker | None, progress: Callable[[int], None]) -> bytes:
     """Read a shard's part to its end, counting rows, and have `taker` take it.
 
     → the key of the checksums. taker None: only read. Raises BackupError for anything that is not as it was written.

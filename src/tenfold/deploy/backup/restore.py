@@ -8,17 +8,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyrage
-
 from tenfold.deploy.backup import targets
 from tenfold.deploy.backup.create import trail
-from tenfold.deploy.backup.envelope import opened
+from tenfold.deploy.backup.envelope import Identities, opened
 from tenfold.deploy.backup.files import own_files, walk
 from tenfold.deploy.backup.manifest import FILES_PART
 from tenfold.deploy.backup.replay import compare, replay
 from tenfold.deploy.backup.shelf import Kept, Shelf, Telling, reading, sync, write_through
 from tenfold.deploy.backup.verify import Counter, bring, check_parts, each
 from tenfold.errors import BackupError, StatementError, TenfoldError
+from tenfold.sharding.engine.sqlite import sqlite_path
 from tenfold.sharding.moves.connections import Shards
 from tenfold.topology.load import load
 from tenfold.topology.model import Engine, Topology
@@ -46,7 +45,7 @@ class Restoring:
     """
 
     def __init__(
-        self, kept: Kept, identity: pyrage.x25519.Identity, target: Topology, say: Telling,
+        self, kept: Kept, identity: Identities, target: Topology, say: Telling,
         now: Callable[[], float] = time.time, *, config: bool = False,
     ) -> None:  # fmt: skip
         assert kept.manifest is not None  # noqa: S101  # `Shelf.find` has seen to it
@@ -78,7 +77,7 @@ class Restoring:
         about = trail(self.target)
         about.write("backup restore", began=True, backup=self.kept.id, over=found.holds)
         try:
-            with reading(self.kept.path):
+            with reading(self.kept.path), closing(Shards(self.target)) as locked, targets.alone(locked):
                 self._whole()
                 if self.target.database.engine is Engine.MYSQL:
                     self._servers()
@@ -111,6 +110,7 @@ class Restoring:
         """In place: marked first on all shards, then emptied, filled and compared."""
         names = list(self.manifest.shards)
         home = self.target.catalog_shard
+        self.look()  # nobody has begun to use it while all was read
         with closing(Shards(self.target)) as shards:
             for shard in sorted(names, key=lambda shard: shard != home):
                 targets.mark(shards, shard, self.kept.id)
@@ -149,10 +149,11 @@ class Restoring:
                 for suffix in ("", "-wal", "-shm"):  # of an attempt before
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._say({"event": "phase", "phase": "restore"})
-            with closing(Shards(_beside(self.target))) as new:
+            with closing(Shards(_beside(self.target, beside))) as new:
                 self._fill(new, beside)
             self.look()  # nobody has begun to use it meanwhile
-            for shard in names:
+            # The catalog's first: a mark there keeps everybody from all of it.
+            for shard in sorted(names, key=lambda shard: shard != self.target.catalog_shard):
                 targets.put(old, shard, beside[shard], found.states[shard], self.kept.id)
 
     def _fill(self, shards: Shards, paths: dict[str, Path]) -> None:
@@ -178,20 +179,26 @@ class Restoring:
             return walk(stream, Path(self.target.root), config=self._config, own=own)
 
 
-def _read(kept: Kept, shard: str, identity: pyrage.x25519.Identity, counter: Counter) -> None:
+def _read(kept: Kept, shard: str, identity: Identities, counter: Counter) -> None:
     replay(kept, shard, identity, None, counter)
 
 
-def _beside(topology: Topology) -> Topology:
+def _beside(topology: Topology, files: dict[str, Path]) -> Topology:
     """The platform with the new files for its shards."""
     database = topology.database
-    shards = {name: entry.model_copy(update={"url": entry.url + _NEW}) for name, entry in database.shards.items()}
+    shards = {
+        name: entry.model_copy(update={"url": _url(entry.url + _NEW, files.get(name), topology)})
+        for name, entry in database.shards.items()
+    }
     return topology.model_copy(update={"database": database.model_copy(update={"shards": shards})})
 
 
-def restore_into(
-    topology: Topology, name: str, identity: pyrage.x25519.Identity, directory: Path, say: Telling
-) -> Restored:
+def _url(url: str, file: Path | None, topology: Topology) -> str:
+    """Where the new file lies: beside the old one, though a link leads there."""
+    return url if file is None or sqlite_path(url, topology.root) == file else f"sqlite:///{file}"
+
+
+def restore_into(topology: Topology, name: str, identity: Identities, directory: Path, say: Telling) -> Restored:
     """Restore a backup of SQLite into a directory of its own, as a platform that can be started there."""
     kept = Shelf(topology).find(name)
     mark = directory / _UNFINISHED
@@ -221,7 +228,7 @@ def restore_into(
 
 
 def restore(
-    topology: Topology, name: str, identity: pyrage.x25519.Identity, say: Telling = lambda event: None, *,
+    topology: Topology, name: str, identity: Identities, say: Telling = lambda event: None, *,
     target: Topology | None = None, meant: str | None = None,
 ) -> Restored:  # fmt: skip
     """Restore a backup onto the platform's shards, or those of `target`; see Restoring.run."""

@@ -21,6 +21,7 @@ from tenfold.errors import BackupError
 from tenfold.topology.model import Topology
 
 PARTIAL, VERIFIED = ".partial", "verified.json"
+_STAMP = "%Y%m%dT%H%M%SZ"
 _SMALL = 1 << 26
 SKEW_S = 300.0
 """How far the clocks of machines that share the directory may be apart."""
@@ -59,7 +60,7 @@ class Shelf:
         ours = (self.topology.platform.name, self.topology.environment)
         return sorted(
             (one for one in found if one.manifest is None or (one.manifest.platform, one.manifest.environment) == ours),
-            key=lambda one: (one.manifest.made_s if one.manifest else 0.0, one.id),
+            key=lambda one: (one.manifest.made_s if one.manifest else _made_s(one.id), one.id),
             reverse=True,
         )
 
@@ -102,7 +103,7 @@ class Shelf:
 
     def begin(self, now_s: float) -> Path:
         """A new directory for a backup of that moment."""
-        name = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ") + "-" + secrets.token_hex(2)
+        name = datetime.fromtimestamp(now_s, UTC).strftime(_STAMP) + "-" + secrets.token_hex(2)
         path = self.path / (name + PARTIAL)
         try:
             path.mkdir(mode=0o700)
@@ -153,6 +154,14 @@ def reading(path: Path, *, exclusive: bool = False) -> Iterator[None]:
 
 def _being_removed(path: Path) -> BackupError:
     return BackupError(f"{path} is being removed", hint="name another: `tenfold backup list`")
+
+
+def _made_s(name: str) -> float:
+    """When a backup was begun, by its name alone; 0 for a name that is none of ours."""
+    try:
+        return datetime.strptime(name[:16], _STAMP).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _kept(path: Path) -> Kept:

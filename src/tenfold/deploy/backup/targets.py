@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,11 @@ EMPTY, HALF, SAME, BROKEN = "empty", "half", "same", "broken"
 """What a database holds: nothing; half of a restore; the platform of the backup; nothing that can be read."""
 ALIVE_S = 15.0
 """A process that was seen in the catalog so long ago, or five leases, uses the platform."""
-_CONNECTED = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+_LOCK = "CONCAT('tenfold_restore_', MD5(DATABASE()))"
+_CONNECTED = (
+    "SELECT COUNT(*) FROM information_schema.processlist"
+    f" WHERE db = DATABASE() AND id NOT IN (CONNECTION_ID(), COALESCE(IS_USED_LOCK({_LOCK}), 0))"
+)
 _DROPS = {"VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
 
@@ -85,7 +90,8 @@ def file_of(shards: Shards, shard: str) -> Path | None:
     """The file of a shard on SQLite; None: it is on a server."""
     if shards.dialect is MYSQL:
         return None
-    return sqlite_path(shards.topology.database.shards[shard].url, shards.topology.root)
+    # Resolved: a link stays one, and its file is replaced where it lies.
+    return sqlite_path(shards.topology.database.shards[shard].url, shards.topology.root).resolve()
 
 
 def _identity(shards: Shards, shard: str) -> dict[str, str]:
@@ -104,6 +110,32 @@ def _tables(shards: Shards, shard: str) -> list[tuple[str, str]]:
     else:
         sql = "SELECT name, type FROM sqlite_master"
     return [(str(name), str(kind)) for name, kind in shards.rows(shard, sql)]
+
+
+@contextmanager
+def alone(shards: Shards) -> Iterator[None]:
+    """Be the only one who restores to these databases. Raises BackupError, retryable, where somebody else does."""
+    home = shards.topology.catalog_shard
+    file = file_of(shards, home)
+    fd = -1
+    if file is None:
+        free = shards.at(home, "alone").execute(f"SELECT GET_LOCK({_LOCK}, 0)", ()).rows[0][0] == 1
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+    try:
+        if not free:
+            raise BackupError(f"another restore to {home} is under way", hint="let it end", retryable=True)
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
+        shards.forget(home, "alone")
 
 
 def refuse_alive(shards: Shards, found: Found, now_s: float) -> None:
@@ -198,6 +230,11 @@ def put(shards: Shards, shard: str, new: Path, state: str, backup: str) -> None:
     for suffix in ("-wal", "-shm"):
         # Of a file that cannot be read. What a log left of another file would be taken for the new one's.
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+    if path.exists():
+        was = path.stat()
+        new.chmod(was.st_mode & 0o777)
+        with suppress(PermissionError):  # whoever may not give it away owned the old one, or shall own this one
+            os.chown(new, was.st_uid, was.st_gid)
     os.replace(new, path)  # noqa: PTH105
     sync(path.parent)
 

@@ -10,11 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyrage
-
 from tenfold.audit.trail import whoami
 from tenfold.deploy.backup.create import trail
-from tenfold.deploy.backup.envelope import check, opened
+from tenfold.deploy.backup.envelope import Identities, check, opened
 from tenfold.deploy.backup.files import walk
 from tenfold.deploy.backup.frames import Damaged
 from tenfold.deploy.backup.manifest import FILES_PART, Manifest
@@ -75,7 +73,7 @@ def each(shards: list[str], act: Callable[[str], None], together: int = 2) -> No
 
 
 def bring(
-    kept: Kept, topology: Topology, shards: Shards, shard: str, identity: pyrage.x25519.Identity,
+    kept: Kept, topology: Topology, shards: Shards, shard: str, identity: Identities,
     progress: Callable[[int], None], *, path: Path | None = None, events: list[str] | None = None,
 ) -> bytes:  # fmt: skip
     """Bring a shard's part into its empty database; → the key of the checksums.
@@ -96,7 +94,7 @@ def bring(
 
 
 def verify(
-    topology: Topology, name: str, identity: pyrage.x25519.Identity, say: Telling = lambda event: None,
+    topology: Topology, name: str, identity: Identities, say: Telling = lambda event: None,
     now: Callable[[], float] = time.time,
 ) -> Verified:  # fmt: skip
     """Restore a backup into a scratch database and compare; record and audit the outcome. Raises BackupError …"""
@@ -118,7 +116,7 @@ def verify(
     return Verified(kept.id, tables, manifest.rows, how, time.monotonic() - began_s)
 
 
-def _restored(topology: Topology, kept: Kept, identity: pyrage.x25519.Identity, say: Telling) -> str:
+def _restored(topology: Topology, kept: Kept, identity: Identities, say: Telling) -> str:
     manifest = check_parts(kept, say)
     if manifest.engine != topology.database.engine.value:
         raise BackupError(
