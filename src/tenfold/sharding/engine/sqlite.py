@@ -45,7 +45,7 @@ _BROKEN = {
     sqlite3.SQLITE_IOERR: "look at the disk",
     sqlite3.SQLITE_FULL: "make room on the disk",
     sqlite3.SQLITE_READONLY: "make the file and its directory writable for this user",
-    sqlite3.SQLITE_CORRUPT: "restore the file from a backup",
+    sqlite3.SQLITE_CORRUPT: "ask the file for PRAGMA integrity_check; if it is not ok, restore it from a backup",
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database: correct the url in tenfold.toml",
     sqlite3.SQLITE_PERM: "make the file and its directory accessible for this user",
 }
