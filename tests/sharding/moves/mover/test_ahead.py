@@ -241,6 +241,19 @@ def test_a_copy_that_was_spoilt_is_mended_before_its_buckets_are_given_away(
     assert place.rows() == before and not place.left_behind()
 
 
+def test_all_buckets_have_the_rows_of_one_half_and_of_the_other(place: Place, users: list[int]) -> None:
+    def look(seen: Ahead) -> None:
+        for table in seen.follower.tables:
+            all_of_them, one, other = (
+                seen.work.shards.rows("shard_0", f"SELECT COUNT(*) FROM {table.name} WHERE {table.within(some)}")[0][0]
+                for some in (range(4096), range(2048), range(2048, 4096))
+            )
+            assert all_of_them == one + other
+            assert all_of_them or table.shape.name.startswith("tf_")
+
+    looking(place, look)
+
+
 def test_on_slow_servers_as_many_buckets_are_given_away_at_once(place: Place, users: list[int]) -> None:
     seconds = itertools.count()
 
