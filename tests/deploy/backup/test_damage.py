@@ -11,19 +11,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyrage
 import pytest
 
 from tenfold.deploy.backup.create import Creation
 from tenfold.deploy.backup.envelope import opened, read_identity, seal, write_identity
 from tenfold.deploy.backup.manifest import NAME, Table
-from tenfold.deploy.backup.shelf import Kept, Shelf, last_verified_age_s
+from tenfold.deploy.backup.shelf import Kept, Shelf, last_verified_age_s, reading
 from tenfold.deploy.backup.verify import verify
 from tenfold.errors import BackupError, NodeError, TenfoldError
 from tests.deploy.backup.conftest import Key, Vault
@@ -112,6 +114,43 @@ def test_a_manifest_whose_shards_are_paths_is_damaged(on_files: Vault, kept: Kep
     lie = replace(kept.manifest, parts=parts | {"../x": parts["shard_1.sql.gz.age"]})
     (kept.path / NAME).write_bytes(lie.text())
     with pytest.raises(BackupError, match="is damaged"):
+        on_files.verify(kept)
+
+
+def test_what_a_killed_verification_left_is_removed_by_the_next(
+    on_files: Vault, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, alive = tmp_path / "tenfold-verify-dead", tmp_path / "tenfold-verify-alive"
+    dead.mkdir()
+    alive.mkdir()
+    (dead / "shard_0.db").write_text("rows")
+    with reading(alive):
+        on_files.verify(kept)
+    assert not dead.exists() and alive.exists()
+    assert [path.name for path in tmp_path.glob("tenfold-verify-*")] == ["tenfold-verify-alive"]
+
+
+@pytest.mark.skipif(not DRILLS, reason="it starts a server; TENFOLD_DRILLS=1")
+def test_a_scratch_server_does_not_outlive_a_verification_that_is_killed(on_servers: Vault, tmp_path: Path) -> None:
+    on_servers.site.file.write_text(on_servers.site.file.read_text().replace('scratch = "shard_0"\n', ""))
+    on_servers.create()
+    room = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = tenfold(on_servers, "backup", "verify", "-i", str(on_servers.key.path), env=room)
+    try:
+        server = wait_for(
+            lambda: [one for one in psutil.Process(process.pid).children() if one.name() == "mariadbd"], "it runs", 60
+        )
+    finally:
+        process.kill()
+        process.communicate()
+    wait_for(lambda: not server[0].is_running(), "the server ends")
+
+
+def test_a_verification_that_cannot_be_recorded_says_so(on_files: Vault) -> None:
+    kept = on_files.create()
+    (kept.path / "verified.json.new").mkdir()
+    with pytest.raises(BackupError, match="is good, which cannot be recorded"):
         on_files.verify(kept)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,7 +29,9 @@ from tenfold.topology.model import Engine, Shard, Tls, Topology
 _SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin"
 _START_S, _STOP_S = 60.0, 30.0
 _PROGRAMS = ("mariadbd", "mariadb-install-db")
-PREFIX = "tenfold_scratch"
+PREFIX, _DIRECTORY = "tenfold_scratch", "tenfold-verify-"
+_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _LEAST = (
     "--innodb-log-file-size=64M", "--innodb-buffer-pool-size=128M", "--innodb-flush-log-at-trx-commit=0",
     "--innodb-doublewrite=0", "--max-allowed-packet=1G", "--skip-log-bin", "--skip-name-resolve",
@@ -37,8 +43,8 @@ _LEAST = (
 def scratch(topology: Topology, shards: list[str]) -> Iterator[tuple[Topology, str]]:
     """The platform with empty databases of its own for `shards`, and what they are in words. Gone at the end."""
     if topology.database.engine is Engine.SQLITE:
-        with tempfile.TemporaryDirectory(prefix="tenfold-verify-") as name:
-            urls = {shard: f"sqlite:///{Path(name) / (shard + '.db')}" for shard in shards}
+        with _directory() as root:
+            urls = {shard: f"sqlite:///{root / (shard + '.db')}" for shard in shards}
             yield _elsewhere(topology, urls, None), "SQLite files of its own"
     elif topology.backup.scratch is not None:
         with _database(topology, topology.backup.scratch, shards) as found:
@@ -46,6 +52,33 @@ def scratch(topology: Topology, shards: list[str]) -> Iterator[tuple[Topology, s
     else:
         with _server(topology, shards) as found:
             yield found, "a MariaDB server of its own"
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A directory for rows that anybody who may read it can read; those of verifications that were killed go first."""
+    for old in Path(tempfile.gettempdir()).glob(_DIRECTORY + "*"):
+        with suppress(OSError):
+            fd = os.open(old, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if os.fstat(fd).st_uid == os.geteuid():
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(old, ignore_errors=True)
+            finally:
+                os.close(fd)
+    with tempfile.TemporaryDirectory(prefix=_DIRECTORY, ignore_cleanup_errors=True) as name:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield Path(name)
+        finally:
+            os.close(fd)
+
+
+def _die_with_us() -> None:
+    """In the child: a server full of rows does not outlive whoever knows its password (Linux)."""
+    if _libc is not None:
+        _libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _elsewhere(topology: Topology, urls: dict[str, str], password: str | None, *, tls: Tls | None = None) -> Topology:
@@ -99,8 +132,8 @@ def _server(topology: Topology, shards: list[str]) -> Iterator[Topology]:
             f"to verify takes a scratch server, and {' and '.join(missing)} is not installed here",
             hint="install mariadb-server, or name a shard in backup.scratch whose server may hold a scratch database",
         )
-    with tempfile.TemporaryDirectory(prefix="tenfold-verify-", ignore_cleanup_errors=True) as name:
-        root, password, port = Path(name), secrets.token_hex(16), _free_port()
+    with _directory() as root:
+        password, port = secrets.token_hex(16), _free_port()
         _install(str(found["mariadb-install-db"]), root)
         names = {shard: f"s_{number}" for number, shard in enumerate(shards)}
         init = root / "init.sql"
@@ -114,7 +147,7 @@ def _server(topology: Topology, shards: list[str]) -> Iterator[Topology]:
                 [str(found["mariadbd"]), "--no-defaults", f"--user={_account()}", f"--datadir={root / 'data'}",
                  f"--port={port}", "--bind-address=127.0.0.1", f"--socket={root / 's'}", f"--pid-file={root / 'pid'}",
                  f"--tmpdir={root / 'tmp'}", f"--init-file={init}", *_LEAST],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_us,
             )  # fmt: skip
         try:
             urls = {shard: f"mysql://scratch@127.0.0.1:{port}/{one}" for shard, one in names.items()}

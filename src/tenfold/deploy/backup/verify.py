@@ -110,7 +110,13 @@ def verify(
         raise
     manifest = kept.manifest
     assert manifest is not None  # noqa: S101
-    note_verified(kept, now(), whoami(), how)
+    try:
+        note_verified(kept, now(), whoami(), how)
+    except OSError as error:
+        raise BackupError(
+            f"{kept.id} is good, which cannot be recorded in {kept.path}: {error.strerror}",
+            hint="verify it where that directory can be written to: without the record it does not count",
+        ) from None
     tables = sum(len(part.tables) for part in manifest.shards.values())
     trail(topology).write("backup verify", ok=True, backup=kept.id, rows=manifest.rows, how=how)
     return Verified(kept.id, tables, manifest.rows, how, time.monotonic() - began_s)
