@@ -124,7 +124,11 @@ def put(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, home: str)
 def share(order: Order) -> Order:
     """Lead paths of the release to what all releases share; what the first one brings is moved there."""
     home, moved = folder(order), []
-    for name in order["shared"]:
+    names = sorted(dict.fromkeys(name.rstrip("/") for name in order["shared"]), key=lambda name: name.count("/"))
+    for name in names:
+        if any(name.startswith(other + "/") for other in names):  # with the one above it, it is shared already
+            os.makedirs(os.path.join(order["path"], "shared", name), mode=0o755, exist_ok=True)
+            continue
         here, there = inside(home, name), os.path.join(order["path"], "shared", name)
         os.makedirs(os.path.dirname(there), mode=0o755, exist_ok=True)
         if not os.path.lexists(there):
@@ -162,7 +166,7 @@ def seal(order: Order) -> Order:
         path = inside(home, name)
         if not os.path.lexists(path):
             os.makedirs(path, mode=0o755)
-    open_ones = [inside(home, name) for name in order["writable"]]
+    open_ones = [inside(home, name.rstrip("/")) for name in order["writable"]]
     for where, folders, files in os.walk(home, topdown=False):
         for name in files + folders:
             path = os.path.join(where, name)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from tenfold.topology.section import Name, Port, Recipient, Seconds, Section, UrlPath, Whole
+from tenfold.topology.section import Name, Port, Recipient, ReleasePath, Seconds, Section, UrlPath, Whole
 
 Limit = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
@@ -149,8 +149,8 @@ class Deploy(Section):
         None, description="Installs dependencies in the release; default: as its files ask; empty: nothing. No shell."
     )
     build: tuple[str, ...] = Field((), description="Commands run in the release after that, in order. No shell.")
-    shared: tuple[str, ...] = Field((), description="Paths in the release that all releases share: uploads.")
-    writable: tuple[str, ...] = Field((), description="Paths in the release that the app may write.")
+    shared: tuple[ReleasePath, ...] = Field((), description="Paths in the release that all releases share: uploads.")
+    writable: tuple[ReleasePath, ...] = Field((), description="Paths in the release that the app may write.")
     migrations: str = Field("migrations", description="Directory of numbered .sql files in the release.")
     clear_cache: tuple[str, ...] = Field((), description='Patterns of keys that are cleared in Redis: "page:*".')
     keep: Whole = Field(5, ge=2, le=100, description="Releases that stay on a host, the present one counted.")

@@ -16,6 +16,8 @@ METHOD = r"^[A-Z]{1,20}$"
 # Neither may start with a dash: ssh would take it for an option.
 HOST_ADDRESS = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$"
 ABSOLUTE_PATH = r"^/[!-~]{1,200}$"
+# No part of it is empty, nor only dots.
+RELEASE_PATH = r"^\.*[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*(/\.*[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*)*/?$"
 RECIPIENT = r"^age1[0-9a-z]{20,100}$"
 ACCOUNT = r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"
 
@@ -25,6 +27,7 @@ Variable = Annotated[str, Field(pattern=VARIABLE)]
 RateText = Annotated[str, Field(pattern=RATE)]
 UrlPath = Annotated[str, Field(pattern=URL_PATH)]
 Method = Annotated[str, Field(pattern=METHOD)]
+ReleasePath = Annotated[str, Field(pattern=RELEASE_PATH)]
 Recipient = Annotated[str, Field(pattern=RECIPIENT)]
 # Strict: pydantic would else take true for 1 and "3" for 3.
 Whole = Annotated[int, Field(strict=True)]

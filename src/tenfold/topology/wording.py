@@ -22,6 +22,7 @@ PATTERN_WORDS = {
     section.METHOD: 'an HTTP method in capitals, such as "POST"',
     section.HOST_ADDRESS: 'a host name or IP address, such as "10.0.0.5"',
     section.ABSOLUTE_PATH: 'an absolute path without spaces, such as "/srv/ledger"',
+    section.RELEASE_PATH: 'a path in the release, without . and .., such as "uploads"',
     section.RECIPIENT: 'the public key that `age-keygen` or `tenfold backup keygen` prints, such as "age1…"',
     section.ACCOUNT: 'the name of an account, such as "deploy"',
 }
