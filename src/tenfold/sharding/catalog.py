@@ -123,6 +123,8 @@ CHANGES = "SELECT bucket, shard, epoch FROM tf_bucket WHERE epoch > ? ORDER BY e
 VERSION = "SELECT value FROM tf_catalog WHERE name = 'version'"
 NEXT_VERSION = "UPDATE tf_catalog SET value = value + 1 WHERE name = 'version'"
 """In the transaction of every change to moves, map, members and tables, so that routers read all of it anew."""
+LEAP = 1_000
+"""Beyond so many changes of the version the map is read anew."""
 MOVER = "mover"
 """Name of the row of tf_shard that holds the token of the last mover; see moves/token.py."""
 RESTORING = "restoring"
@@ -240,8 +242,11 @@ def read_map(shard: str, settings: dict[str, str]) -> Steps[BucketMap]:
 
 
 def _continues(known: Catalog | None, settings: dict[str, str]) -> TypeGuard[Catalog]:
-    """Whether the map is `known` and what has changed since: not if shards led on, nor after a repair."""
-    return known is not None and known.version >= 0 and int(settings["epoch"]) >= known.map.epoch
+    """Whether the map is `known` and what has changed since: not if shards led on, nor after a repair or a restore,
+    which may come to the same epoch by other moves, and leaps ahead with the version."""
+    if known is None or known.version < 0 or int(settings["epoch"]) < known.map.epoch:
+        return False
+    return int(settings["version"]) - known.version < LEAP
 
 
 def _read_changes(shard: str, known: BucketMap) -> Steps[BucketMap]:

@@ -15,6 +15,8 @@ from tenfold.deploy.backup import targets
 from tenfold.deploy.backup.restore import Restoring
 from tenfold.deploy.backup.shelf import Shelf
 from tenfold.errors import BackupError, CatalogError, NodeError
+from tenfold.sharding.catalog import load, load_once
+from tenfold.sharding.engine.router import one_off_runner
 from tenfold.sharding.moves.connections import Shards
 from tenfold.sharding.moves.phases import Phase
 from tenfold.sharding.moves.placement import strays
@@ -87,6 +89,28 @@ def test_what_is_begun_while_a_backup_is_read_is_not_restored_over(vault: Vault)
         assert opened[0].execute("SELECT COUNT(*) FROM users WHERE name = 'alive'").scalar() == 60
     finally:
         opened[0].close()
+
+
+def test_a_process_that_slept_through_a_restore_reads_the_whole_map_anew(vault: Vault) -> None:
+    # Its map is of an epoch that the restored platform comes to again, by other moves.
+    def move(bucket: int) -> None:
+        look = vault.site.look
+        look("shard_0", "UPDATE tf_bucket SET shard = 'shard_2', epoch = 2 WHERE bucket = ?", (bucket,))
+        look("shard_0", "UPDATE tf_catalog SET value = '2' WHERE name = 'epoch'")
+        look("shard_0", "UPDATE tf_catalog SET value = value + 1 WHERE name = 'version'")
+
+    first, second = (
+        row[0] for row in vault.site.look("shard_0", "SELECT bucket FROM tf_bucket WHERE shard = 'shard_0'")[:2]
+    )
+    kept = vault.create()
+    move(first)
+    with one_off_runner(vault.topology) as runner:
+        known = runner.run(load(vault.topology))
+    vault.restore(kept)
+    move(second)
+    with one_off_runner(vault.topology) as runner:
+        now = runner.run(load_once(vault.topology, known))
+    assert (now.map.shard_of(first), now.map.shard_of(second)) == ("shard_0", "shard_2")
 
 
 def test_two_restores_to_the_same_databases_at_once_are_refused(vault: Vault, elsewhere: Site) -> None:

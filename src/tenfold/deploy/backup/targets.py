@@ -14,7 +14,7 @@ from pathlib import Path
 from tenfold.deploy.backup.manifest import Manifest
 from tenfold.deploy.backup.shelf import sync
 from tenfold.errors import BackupError, NodeDown, NodeError, StatementError, TenfoldError
-from tenfold.sharding.catalog import IDENTITY, RESTORING, on_every_shard
+from tenfold.sharding.catalog import IDENTITY, LEAP, RESTORING, on_every_shard
 from tenfold.sharding.dialects import MYSQL
 from tenfold.sharding.engine.sqlite import sqlite_path
 from tenfold.sharding.moves.connections import Shards
@@ -208,12 +208,15 @@ def empty(shards: Shards, shard: str) -> None:
 
 
 def settle(shards: Shards, now_s: float) -> None:
-    """In the restored catalog: nobody uses it yet, and no version that a process may remember comes again."""
+    """In the restored catalog: nobody uses it yet, and no version that a process may remember comes again, nor one near
+    it (see LEAP): it is milliseconds, of which no catalog has had as many changes."""
     home = shards.topology.catalog_shard
     shards.execute(home, "DELETE FROM tf_router")
     ((version,),) = shards.rows(home, "SELECT value FROM tf_catalog WHERE name = 'version'")
     shards.execute(
-        home, "UPDATE tf_catalog SET value = ? WHERE name = 'version'", (str(max(int(version) + 1, int(now_s))),)
+        home,
+        "UPDATE tf_catalog SET value = ? WHERE name = 'version'",
+        (str(max(int(version) + LEAP, int(1000 * now_s))),),
     )
 
 
