@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tenfold.topology.addresses import has_password
-from tenfold.topology.mistakes import Mistake, nearest, shown, table
+from tenfold.topology.mistakes import Mistake, Path, nearest, shown, table
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # The setup command runs once, before any backend has a port.
 KNOWN = {"command": ("port", "host", "python"), "setup": ("python",)}
+# Both run in the release; the Python of the host makes the release's own.
+IN_RELEASE = ("python", "host_python")
 OF_A_SHELL = {"&&", "||", "|", ";", "&", ">", ">>", "<", "<<", "2>&1"}
 
 
@@ -26,16 +28,24 @@ def arguments(command: str, **values: str | int) -> list[str]:
 
 
 def check(raw: dict[str, Any]) -> Iterator[Mistake]:
-    """What is wrong with app.command and app.setup."""
-    app = table(raw, "app")
-    for name in KNOWN:
+    """What is wrong with the commands of [app] and [deploy], and with deploy.repository, an argument of git."""
+    app, deploy = table(raw, "app"), table(raw, "deploy")
+    for name, known in KNOWN.items():
         if isinstance(app.get(name), str) and app[name]:
-            yield from _command(name, app[name])
+            yield from _command(("app", name), app[name], known)
+    if isinstance(deploy.get("install"), str) and deploy["install"]:
+        yield from _command(("deploy", "install"), deploy["install"], IN_RELEASE)
+    build = deploy.get("build")
+    for position, command in enumerate(build if isinstance(build, list | tuple) else ()):
+        if isinstance(command, str):
+            yield from _command(("deploy", "build", position), command, IN_RELEASE)
+    if isinstance(deploy.get("repository"), str) and has_password(deploy["repository"]):
+        remedy = "leave it out: use a deploy key over SSH, or git's credential.helper"
+        yield Mistake(("deploy", "repository"), "holds a password, and every account sees git's arguments", remedy)
 
 
-def _command(name: str, command: str) -> Iterator[Mistake]:
+def _command(path: Path, command: str, known: Sequence[str]) -> Iterator[Mistake]:
     # The text itself is never shown: somebody may have put a password into it.
-    path = ("app", name)
     if "\0" in command:
         yield Mistake(path, "holds a NUL character", "write it without")
         return
@@ -54,7 +64,6 @@ def _command(name: str, command: str) -> Iterator[Mistake]:
     if any(has_password(word) for word in words):
         remedy = "write it into [app.environment] as a reference, and read it from there"
         yield Mistake(path, "holds a password, and every account of the machine sees arguments", remedy)
-    known = KNOWN[name]
     for placeholder in dict.fromkeys(PLACEHOLDER.findall(command)):
         if placeholder not in known:
             near = nearest(placeholder, known)

@@ -61,14 +61,14 @@ def _roles(environment: str, hosts: dict[str, dict[str, Any]]) -> Iterator[Mista
     path, first = ("environments", environment, "hosts"), next(iter(hosts))
     balancers = [name for name, host in hosts.items() if _has(host, Role.BALANCER)]
     if not balancers:
-        remedy = f'write roles = ["balancer", "app"] for one of them, such as {first}'
+        remedy = f'write roles = ["balancer", "app"] for one of them, such as {shown(first)}'
         yield Mistake(path, "have no balancer", remedy)
     for name in balancers[1:]:
-        remedy = f'leave "balancer" to one of them; {name} may have roles = ["app"]'
-        yield Mistake((*path, name, "roles"), f"makes a second balancer beside {balancers[0]}", remedy)
+        remedy = f'leave "balancer" to one of them; {shown(name)} may have roles = ["app"]'
+        yield Mistake((*path, name, "roles"), f"makes a second balancer beside {shown(balancers[0])}", remedy)
     if not any(_has(host, Role.APP) for host in hosts.values()):
         yield Mistake(
-            path, "have none that runs the app", f'write "app" into the roles of one of them, such as {first}'
+            path, "have none that runs the app", f'write "app" into the roles of one of them, such as {shown(first)}'
         )
 
 
