@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def test_lint_style_and_types_each_fail_the_job_quality(python: Path) -> None:
     (python / "shop" / "unused.py").write_text('"""Lint."""\n\nimport os\n')
     (python / "shop" / "askew.py").write_text('"""Style."""\n\nX = {  "a":1 }\n')
     (python / "shop" / "typed.py").write_text('"""Types."""\n\nX: int = "a"\n')
-    done, _, findings = run(python, "quality")
+    tools = Path(sys.executable).parent
+    done, _, findings = run(python, "quality", PATH=f"{tools}:/usr/bin:/bin")
     assert done.returncode == 1
     assert [line.partition(" ended")[0] for line in findings.splitlines()] == [
         "lint (ruff)",
@@ -89,7 +91,7 @@ def test_lint_style_and_types_each_fail_the_job_quality(python: Path) -> None:
     ]
     assert "try: ruff check --fix .\n" in findings
     # Where the tool is Tenfold's own and on no PATH, the remedy says where it lies.
-    assert "bin/ruff check --fix .\n" in run(python, "quality", PATH="/usr/bin:/bin")[2]
+    assert f"try: {tools}/ruff check --fix .\n" in run(python, "quality", PATH="/usr/bin:/bin")[2]
 
 
 def test_broken_syntax_fails_the_job_quality_of_node_and_php(sample: Callable[[str], Path]) -> None:
