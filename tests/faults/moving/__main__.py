@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.faults.moving.plan import Plan, plan, without_move
 from tests.faults.moving.run import Run, prepared
+from tests.faults.moving.shards import SERVER
 from tests.mariadb import Server, fresh_databases, pattern, server
 
 
@@ -23,7 +24,7 @@ def main() -> int:
         servers: list[Server] = []
         if engine == "mariadb":
             data = pattern(Path(tempfile.gettempdir()) / "tenfold-moving")
-            servers = [stack.enter_context(server(data, ["--innodb-doublewrite=1"])) for _ in range(3)]
+            servers = [stack.enter_context(server(data, SERVER)) for _ in range(3)]
         return _repeat(chosen, servers)
 
 

@@ -17,6 +17,10 @@ from pathlib import Path
 
 from tests.faults.moving.clean import FROM_CLEAN
 
+SERVER = ("--innodb-doublewrite=1", "--idle-transaction-timeout=5")
+"""Options of servers that may be killed: a page that was being written then must not be torn. And as the guide has it,
+who vanishes in the middle of a transaction does not keep it open."""
+
 
 def lock_file(path: Path, for_s: float) -> Process:
     """A process that holds the write lock of a SQLite file for a while."""

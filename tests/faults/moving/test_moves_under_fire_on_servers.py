@@ -12,6 +12,7 @@ import pytest
 from tests.faults.conftest import LONG
 from tests.faults.moving.plan import plan, without_move
 from tests.faults.moving.run import Run, prepared, run_seed
+from tests.faults.moving.shards import SERVER
 from tests.faults.moving.test_moves_under_fire import KNOWN
 from tests.mariadb import Server, fresh_databases, server
 
@@ -21,9 +22,9 @@ BATCH, PATIENT = 4, 2
 
 @pytest.fixture(scope="module")
 def servers(mariadb_pattern: Path) -> Iterator[list[Server]]:
-    """Three that may be killed: a page that was being written then must not be torn."""
+    """Three that may be killed."""
     with ExitStack() as stack:
-        yield [stack.enter_context(server(mariadb_pattern, ["--innodb-doublewrite=1"])) for _ in range(3)]
+        yield [stack.enter_context(server(mariadb_pattern, SERVER)) for _ in range(3)]
 
 
 def test_writers_and_readers_agree_while_nothing_moves(memory: Path, servers: list[Server]) -> None:

@@ -90,7 +90,7 @@ class Cutover:
             return
         raise MoveError(
             f"transactions on {self.giver} stay open for too long to give its buckets away",
-            hint="end what has been open for long, then `tenfold shard resume`",
+            hint="end what has been open for long (SHOW PROCESSLIST, KILL), then `tenfold shard resume`",
         )
 
     def _adapt(self, count: int) -> None:

@@ -138,7 +138,7 @@ def define(work: Work, shard: str, statement: str) -> None:
             if work.clock() > until_s:
                 raise MoveError(
                     f"transactions on {shard} stay open, and a trigger has to wait for them: {error}",
-                    hint="end what has been open for long, then `tenfold shard resume`",
+                    hint="end what has been open for long (SHOW PROCESSLIST, KILL), then `tenfold shard resume`",
                 ) from error
         work.sleep(patience_s)
 
