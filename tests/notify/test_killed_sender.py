@@ -42,8 +42,9 @@ def test_killed_at_any_moment_it_loses_nothing_and_the_same_notice_has_the_same_
     with receiver(ca.serves(), *acts, 200) as there:
         path = tmp_path / "outbox.db"
         put = []
+        arguments = [str(path), there.url(), str(ca.path), str(time.time())]
         for _ in range(KILLS):
-            put += killed_after(chance.uniform(0.0, 0.35), str(path), there.url(), str(ca.path))
+            put += killed_after(chance.uniform(0.0, 0.35), *arguments)
         there.does = [200]
         outbox, channel = Outbox(path), webhook(there.url(), ca.path)
         outbox.assign({"webhook": frozenset({"critical"})}, 0)

@@ -81,6 +81,21 @@ def test_wishes_that_come_together_share_a_reload(running: Site, record: Path) -
     assert owning(running, record, work, every_s=0.6).reloads == 2
 
 
+def test_a_wish_that_is_taken_back_while_nginx_hears_of_it_is_carried_out_too(running: Site, record: Path) -> None:
+    async def work(owner: BalancerOwner) -> None:
+        await owner.want("backend_1", DOWN)
+        for _ in range(3):
+            back = asyncio.create_task(owner.want("backend_1", READY))
+            await asyncio.sleep(0.005)  # nginx looks at its file by now, which takes longer
+            await owner.want("backend_1", DOWN)
+            await back
+            assert not owner.pending and owner.wanted == {"backend_1": DOWN}
+            assert "backend_1" not in {running.ask().backend for _ in range(8)}
+        await owner.want("backend_1", READY)
+
+    owning(running, record, work)
+
+
 def test_what_one_agent_was_told_the_next_one_knows_and_an_interrupted_wish_is_carried_out(
     running: Site, record: Path
 ) -> None:

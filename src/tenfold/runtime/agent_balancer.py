@@ -72,6 +72,7 @@ class BalancerOwner:
         self._wanted = recorded(record, topology)
         self._told = recorded(record, topology, "told")
         self._dirty = asyncio.Event()
+        self._carrying = False
         self._waiting: list[asyncio.Future[None]] = []
         self._last_s = float("-inf")
         self.reloads = 0
@@ -113,7 +114,8 @@ class BalancerOwner:
         except PlatformError:
             self._wanted = before
             raise
-        if not self.pending and not self._dirty.is_set():
+        # What is on its way to nginx now may be another wish, beside which this one only seems to be fulfilled.
+        if not self.pending and not self._dirty.is_set() and not self._carrying:
             return
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
@@ -129,6 +131,7 @@ class BalancerOwner:
             self._dirty.clear()
             waiting, self._waiting = self._waiting, []
             wanted = dict(self._wanted)
+            self._carrying = True
             try:
                 if wanted != self._told:
                     await self._carry_out(wanted)
@@ -137,6 +140,8 @@ class BalancerOwner:
                 self._answer(waiting, error)
             else:
                 self._answer(waiting, None)
+            finally:
+                self._carrying = False
 
     async def _carry_out(self, wanted: Mapping[str, Wanted]) -> None:
         prepared = await aside(lambda: prepare(self._topology, self._var, wanted))
