@@ -26,13 +26,14 @@ CUT, JOIN = signal.SIGUSR1, signal.SIGUSR2
 def may_be_cut(shard: str) -> None:
     """From now on signals cut this process off the SQLite file of a shard, and join it again. A server is cut off
     by the line to it; a file has none."""
-    cut = threading.Event()
-    signal.signal(CUT, lambda *_: cut.set())
+    cut: list[int] = []
+    # No Event: a handler that interrupts the other would wait for its lock for ever.
+    signal.signal(CUT, lambda *_: cut.append(1))
     signal.signal(JOIN, lambda *_: cut.clear())
 
     def cutting(act: Callable[..., Any]) -> Callable[..., Any]:
         def acting(driver: SqliteDriver, *values: Any, **more: Any) -> Any:
-            if cut.is_set() and driver._shard == shard:
+            if cut and driver._shard == shard:
                 raise NodeDown(f"{shard} cannot be reached")
             return act(driver, *values, **more)
 
