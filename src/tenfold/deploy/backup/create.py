@@ -93,17 +93,7 @@ class Creation:
             names = _names(catalog)
             shards = Shards(self.topology, cluster=catalog.cluster)
             with closing_all(shards):
-                self._objects = {shard: read_objects(shards, shard) for shard in names}
-                if consistent and self._torn():
-                    raise BackupError(
-                        f"{', '.join(self._torn())} have no snapshots: their rows would be of a later moment",
-                        hint="ALTER TABLE … ENGINE = InnoDB; or leave --consistent out",
-                    )
-                self._say({"event": "phase", "phase": "barrier"})
-                snapshots = Barrier(
-                    shards, names, self.topology.backup.barrier_s, self._clock, self._now
-                ).open(needed=consistent)  # fmt: skip
-                self._say({"event": "barrier", "pause_s": snapshots.pause_s, "moments": snapshots.moments})
+                snapshots = self._opened(shards, names, consistent)
                 settings, moves = self._settled(shards, catalog, names, snapshots, consistent)
                 for shard in names:
                     self._objects[shard].counts = read_counts(reader_of(shards, shard), shards.dialect)
@@ -113,18 +103,11 @@ class Creation:
                 parts, tables = self._dumped(shards, names, partial, recipient, key)
                 self._see_schemas(shards, names)
                 servers = {shard: _server(shards, shard) for shard in names}
-        self._say({"event": "phase", "phase": "files"})
-        count = 0
-
-        def files(write: Callable[[bytes], None]) -> None:
-            nonlocal count
-            count = write_files(self.topology, write)
-
-        parts[FILES_PART] = seal(partial / FILES_PART, recipient, files)
+        parts[FILES_PART], count = self._sealed_files(partial, recipient)
         prepared = {shard: one.prepared for shard, one in snapshots.shards.items() if one.prepared}
         notes = [note for objects in self._objects.values() for note in objects.notes]
         notes += [
-            f"{shard}: {count} prepared transactions, undecided, are not in it" for shard, count in prepared.items()
+            f"{shard}: {left} prepared transactions, undecided, are not in it" for shard, left in prepared.items()
         ]
         return Manifest(
             id=partial.with_suffix("").name,
@@ -158,6 +141,30 @@ class Creation:
             notes=notes,
             files=count,
         )
+
+    def _opened(self, shards: Shards, names: list[str], consistent: bool) -> Snapshots:
+        self._objects = {shard: read_objects(shards, shard) for shard in names}
+        if consistent and self._torn():
+            raise BackupError(
+                f"{', '.join(self._torn())} have no snapshots: their rows would be of a later moment",
+                hint="ALTER TABLE … ENGINE = InnoDB; or leave --consistent out",
+            )
+        self._say({"event": "phase", "phase": "barrier"})
+        barrier = Barrier(shards, names, self.topology.backup.barrier_s, self._clock, self._now)
+        snapshots = barrier.open(needed=consistent)
+        self._say({"event": "barrier", "pause_s": snapshots.pause_s, "moments": snapshots.moments})
+        return snapshots
+
+    def _sealed_files(self, partial: Path, recipient: str) -> tuple[Part, int]:
+        """The part with files and configuration, and how many files it holds."""
+        self._say({"event": "phase", "phase": "files"})
+        count = 0
+
+        def files(write: Callable[[bytes], None]) -> None:
+            nonlocal count
+            count = write_files(self.topology, write)
+
+        return seal(partial / FILES_PART, recipient, files), count
 
     def _settled(
         self, shards: Shards, catalog: Catalog, names: list[str], snapshots: Snapshots, consistent: bool
