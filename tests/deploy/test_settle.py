@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tenfold.deploy.backends import no_ending
+from tenfold.deploy.backends import Restart, no_ending
 from tenfold.deploy.fleet import Fleet
 from tenfold.deploy.making import Making
 from tenfold.deploy.order import Kind, Order
@@ -58,7 +58,8 @@ def test_neither_the_next_backend_nor_the_end_of_the_deploy_passes_by_one_that_h
         fleet = Fleet(topology)
         make = Making(fleet, ORDER)
         last = make(Item("backend_1.restart", Act.RESTART, "backend_1", "", LOCAL, 1))
-        last.started[1] = (8, time.monotonic())  # type: ignore[attr-defined]  # as its apply does
+        assert isinstance(last, Restart)
+        last.started[1] = (8, time.monotonic())  # as its apply does
         made = make(Item(f"it.{act}", act, "it", "", LOCAL, 1))
         async with supervised(Path(topology.root), [program(1, 9)]):
             await made.apply()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -159,6 +160,10 @@ def test_numbers_given_out_while_a_backup_begins_are_not_given_out_again(vault: 
         assert elsewhere.look("shard_1", "SELECT NEXTVAL(numbers)") == [(4,)]
 
 
+def _write(text: bytes, write: Callable[[bytes], None]) -> None:
+    write(text)
+
+
 def test_an_object_that_is_missing_from_a_dump_fails_verification(on_files: Vault) -> None:
     on_files.site.look("shard_1", "CREATE TRIGGER noted AFTER INSERT ON users BEGIN SELECT 1; END")
     kept = on_files.create()
@@ -173,7 +178,7 @@ def test_an_object_that_is_missing_from_a_dump_fails_verification(on_files: Vaul
             for frame in frames(io.BytesIO(whole))
         )
         path.unlink()
-        part = seal(path, on_files.key.recipient, lambda write, text=text: write(text))  # type: ignore[misc]
+        part = seal(path, on_files.key.recipient, partial(_write, text))
         lie = replace(kept.manifest, parts=kept.manifest.parts | {path.name: part})
         (kept.path / NAME).write_bytes(lie.text())
         with pytest.raises(BackupError, match=said):
